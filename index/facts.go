@@ -1,0 +1,34 @@
+package index
+
+import (
+	"maps"
+
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/nprotocol"
+)
+
+// Facts are what the judge knows of the chain before a frame, or the part of it
+// that the frames to be judged can touch.
+type Facts struct {
+	Valid    map[frame.ID]bool        // frame ids that are valid
+	Contents map[frame.ID]uint64      // largest time stamp of a valid message by content id
+	Keys     map[frame.KeyHash][]byte // public keys proved by valid frames
+	Ledger   *nprotocol.Ledger        // names that resolve, peers, time stamps
+	Pending  *nprotocol.Ledger        // what records are judged by: Ledger itself, or beyond it unconfirmed
+}
+
+// NewFacts returns the facts of an empty chain.
+func NewFacts() *Facts {
+	l := nprotocol.NewLedger()
+	return &Facts{Valid: map[frame.ID]bool{}, Contents: map[frame.ID]uint64{}, Keys: map[frame.KeyHash][]byte{}, Ledger: l, Pending: l}
+}
+
+// Fork makes the facts provisional: records judged from now on are pending and
+// change no resolution of a name.
+func (f *Facts) Fork() {
+	f.Pending = &nprotocol.Ledger{
+		Names:      maps.Clone(f.Ledger.Names),
+		Peers:      maps.Clone(f.Ledger.Peers),
+		TimeStamps: maps.Clone(f.Ledger.TimeStamps),
+	}
+}
