@@ -103,11 +103,9 @@ func (m *Message) To() (addresses []string, ok bool) {
 	return strings.Split(to, ","), true
 }
 
-// PublicKey returns the public key that the message names in "pub", if it has
-// the form of one.
-func (m *Message) PublicKey() ([]byte, bool) { return publicKey(m.Other) }
-
-func publicKey(other string) ([]byte, bool) {
+// PublicKey returns the public key that other information names in "pub", if it
+// has the form of one.
+func PublicKey(other string) ([]byte, bool) {
 	list, _ := ParseOther(other)
 	text, ok := list.Get(OtherPub)
 	if !ok {

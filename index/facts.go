@@ -32,3 +32,24 @@ func (f *Facts) Fork() {
 		TimeStamps: maps.Clone(f.Ledger.TimeStamps),
 	}
 }
+
+// extend adds confirmed facts that provisional ones don't hold yet. What is
+// there already stays: it may be newer.
+func (f *Facts) extend(more *Facts) {
+	fill(f.Valid, more.Valid)
+	fill(f.Contents, more.Contents)
+	fill(f.Keys, more.Keys)
+	for _, l := range []*nprotocol.Ledger{f.Ledger, f.Pending} {
+		fill(l.Names, more.Ledger.Names)
+		fill(l.Peers, more.Ledger.Peers)
+		fill(l.TimeStamps, more.Ledger.TimeStamps)
+	}
+}
+
+func fill[K comparable, V any](dst, src map[K]V) {
+	for k, v := range src {
+		if _, ok := dst[k]; !ok {
+			dst[k] = v
+		}
+	}
+}

@@ -52,6 +52,17 @@ func (f *Frame) TimeStamp() string {
 	return ""
 }
 
+// Other returns the text of other information.
+func (f *Frame) Other() string {
+	switch {
+	case f.Message != nil:
+		return f.Message.Other
+	case f.Record != nil:
+		return f.Record.Other
+	}
+	return ""
+}
+
 // Preimage returns the text that the signatures sign.
 func (f *Frame) Preimage(network frame.Network) []byte {
 	switch {
@@ -125,10 +136,8 @@ func (t *Transaction) candidates(f *Frame, proved []byte) iter.Seq[[]byte] {
 				return
 			}
 		}
-		if f.Message != nil {
-			if key, ok := f.Message.PublicKey(); ok && !yield(key) {
-				return
-			}
+		if key, ok := improtocol.PublicKey(f.Other()); ok && !yield(key) {
+			return
 		}
 		if proved != nil {
 			yield(proved)

@@ -51,7 +51,7 @@ func ParsePath(path string) ([]uint32, error) {
 		number := strings.TrimRight(part, "'hH")
 		hardened := len(part) - len(number)
 		n, err := strconv.ParseUint(number, 10, 31)
-		if err != nil || hardened > 1 || number[0] == '+' {
+		if err != nil || hardened > 1 {
 			return nil, ErrPath
 		}
 		steps[i] = uint32(n)

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -109,7 +108,5 @@ func KeyFromWords(words, passphrase, path string, n frame.Network) (Key, error) 
 	return keyFromSeed(seed, steps, n)
 }
 
-// looksLikeWords tells whether a text is meant as a mnemonic.
-func looksLikeWords(text string) bool {
-	return slices.ContainsFunc([]rune(text), func(r rune) bool { return r == ' ' || r == '\n' || r == '\t' || r == '\r' })
-}
+// looksLikeWords tells whether a trimmed text is meant as a mnemonic.
+func looksLikeWords(text string) bool { return strings.ContainsAny(text, " \t\r\n") }

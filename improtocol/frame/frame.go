@@ -121,7 +121,7 @@ func readPushes(body []byte, id string) ([][]byte, error) {
 	for len(body) > 0 {
 		data, n, ok := push(body)
 		if !ok {
-			return fields, ErrPush
+			return nil, ErrPush // how many fields there were meant to be isn't known
 		}
 		body = body[n:]
 		message := id == IMPI && len(fields) == messageField

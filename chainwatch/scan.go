@@ -1,0 +1,193 @@
+package chainwatch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+)
+
+const (
+	scanBuffer = 1 << 20 // bytes read at a time
+	// MaxTransaction is the largest transaction that is read, in bytes: the
+	// scanner holds one whole.
+	MaxTransaction = 1 << 30
+)
+
+// Reasons why a block isn't what its header says.
+var (
+	ErrMerkleRoot = errors.New("the transactions don't have the header's Merkle root")
+	ErrBlockSize  = errors.New("the block ends too early or too late")
+)
+
+// A Scan is what was found in one block.
+type Scan struct {
+	Header       Header
+	Count        uint64               // transactions
+	Bytes        int64                // of the whole block
+	Transactions []*index.Transaction // those that carry frames, read but not proved
+	Conflicts    []frame.Hash
+}
+
+// A Scanner reads blocks as they stream by and picks out what is ours. It keeps
+// one buffer and allocates nothing for foreign transactions. One goroutine uses
+// it at a time.
+type Scanner struct {
+	network frame.Network
+	buf     []byte
+	r       io.Reader
+	at, end int
+	read    int64
+}
+
+// NewScanner returns a scanner for blocks of a network.
+func NewScanner(network frame.Network) *Scanner {
+	return &Scanner{network: network, buf: make([]byte, scanBuffer)}
+}
+
+// Block reads a block to its end: header, count, transactions. It checks the
+// Merkle root, not the header's work. spent says what unconfirmed transactions
+// spend; it may be nil. It fails with ErrMerkleRoot, ErrBlockSize,
+// ErrTransaction or what the reader fails with.
+func (s *Scanner) Block(r io.Reader, spent map[[36]byte]frame.Hash) (*Scan, error) {
+	s.r, s.at, s.end, s.read = r, 0, 0, 0
+	if cap(s.buf) > 16*scanBuffer {
+		s.buf = make([]byte, scanBuffer) // after a giant
+	}
+	scan := &Scan{}
+	head, err := s.head(scan)
+	if err != nil {
+		return nil, err
+	}
+	scan.Count = head
+	var look *conflicts
+	if len(spent) > 0 {
+		look = &conflicts{spent: spent, found: map[frame.Hash]bool{}}
+	}
+	var tree merkleTree
+	for i := range scan.Count {
+		id, err := s.transaction(scan, i, look)
+		if err != nil {
+			return nil, fmt.Errorf("transaction %d: %w", i, err)
+		}
+		tree.add(id)
+	}
+	if err := s.finish(); err != nil {
+		return nil, err
+	}
+	root, ok := tree.root()
+	if !ok || root != scan.Header.MerkleRoot() {
+		return nil, ErrMerkleRoot
+	}
+	if look != nil {
+		for by := range look.found {
+			scan.Conflicts = append(scan.Conflicts, by)
+		}
+	}
+	scan.Bytes = s.read
+	return scan, nil
+}
+
+// head reads the header and the number of transactions.
+func (s *Scanner) head(scan *Scan) (count uint64, err error) {
+	for {
+		c := cursor{b: s.buf[s.at:s.end]}
+		header := c.bytes(HeaderSize)
+		count = c.varint()
+		if !c.short {
+			scan.Header = Header(header)
+			s.at += c.at
+			return count, nil
+		}
+		if err := s.more(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// transaction walks the next transaction and returns its id.
+func (s *Scanner) transaction(scan *Scan, i uint64, look *conflicts) (frame.Hash, error) {
+	for {
+		window := s.buf[s.at:s.end]
+		if look != nil {
+			look.hits = look.hits[:0]
+		}
+		n, ours, err := walk(window, look)
+		if err != nil {
+			if err := s.more(); err != nil {
+				return frame.Hash{}, err
+			}
+			continue
+		}
+		raw := window[:n]
+		s.at += n
+		if !ours {
+			id := frame.HashOf(raw)
+			if look != nil {
+				look.settle(id)
+			}
+			return id, nil
+		}
+		tx, err := ReadTransaction(append([]byte(nil), raw...), s.network)
+		if err != nil {
+			return frame.Hash{}, err
+		}
+		if look != nil {
+			look.settle(tx.ID)
+		}
+		tx.Index = uint32(i)
+		scan.Transactions = append(scan.Transactions, tx)
+		return tx.ID, nil
+	}
+}
+
+// more reads on behind what is in the buffer, making room first: what was walked
+// goes, and a transaction larger than the buffer doubles it, so that memory
+// follows what arrives and never what is claimed.
+func (s *Scanner) more() error {
+	if s.at > 0 {
+		copy(s.buf, s.buf[s.at:s.end])
+		s.end -= s.at
+		s.at = 0
+	}
+	if s.end == len(s.buf) {
+		if len(s.buf) >= MaxTransaction {
+			return fmt.Errorf("%w: over %d bytes", ErrTransaction, MaxTransaction)
+		}
+		grown := make([]byte, 2*len(s.buf))
+		copy(grown, s.buf)
+		s.buf = grown
+	}
+	n, err := s.r.Read(s.buf[s.end:])
+	s.end += n
+	s.read += int64(n)
+	switch {
+	case n > 0:
+		return nil
+	case errors.Is(err, io.EOF):
+		return ErrBlockSize
+	case err != nil:
+		return err
+	}
+	return io.ErrNoProgress
+}
+
+// finish checks that the block ends where it should.
+func (s *Scanner) finish() error {
+	if s.at != s.end {
+		return ErrBlockSize
+	}
+	for {
+		n, err := s.r.Read(s.buf)
+		switch {
+		case n > 0:
+			return ErrBlockSize
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}

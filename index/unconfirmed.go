@@ -1,0 +1,170 @@
+package index
+
+import (
+	"math"
+
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/nprotocol"
+)
+
+// drop marks unconfirmed transactions as gone and tells how many were there.
+func (c *change) drop(txids []frame.Hash, reason string) (int, error) {
+	if len(txids) == 0 {
+		return 0, nil
+	}
+	saved, err := c.Lookup(txids)
+	if err != nil {
+		return 0, err
+	}
+	var placed []*Placed
+	for _, id := range txids {
+		s := saved[id]
+		if s == nil || s.State != Seen {
+			continue
+		}
+		delete(saved, id)
+		placed = append(placed, &Placed{Row: s.Row, Tx: s.transaction(), State: Dropped, Height: -1, Decisions: s.decisions()})
+		for _, e := range s.Entries {
+			if e.Malformed == "" {
+				c.note(Event{Height: -1, Verdict: e.Verdict, Reason: reason, Arrival: e.Arrival}, e.Frame, EventDropped, "")
+			}
+		}
+	}
+	_, err = c.Save(placed)
+	return len(placed), err
+}
+
+// provisional is where unconfirmed frames stand: after all blocks.
+func (c *change) provisional(tip Tip) nprotocol.Moment {
+	return nprotocol.Moment{
+		Position: nprotocol.Position{Height: tip.Height + 1, Index: math.MaxUint32},
+		Time:     tip.MedianTime, Now: tip.MedianTime,
+	}
+}
+
+// rejudge judges all unconfirmed frames again in the order first seen, saves
+// what changed, and keeps the facts for those to come.
+func (c *change) rejudge() error {
+	tip, err := c.Tip()
+	if err != nil {
+		return err
+	}
+	saved, err := c.Unconfirmed()
+	if err != nil {
+		return err
+	}
+	n := newNeeds(c.rules)
+	txs := make([]*Transaction, len(saved))
+	for i, s := range saved {
+		txs[i] = s.transaction()
+	}
+	n.add(txs)
+	facts, err := n.facts(c)
+	if err != nil {
+		return err
+	}
+	facts.Fork()
+	at := c.provisional(tip)
+	var changed []*Placed
+	for i, s := range saved {
+		p := &Placed{Row: s.Row, Tx: txs[i], State: Seen, Height: -1, Decisions: make([]Decision, len(s.Entries))}
+		if c.rejudgeOne(facts, s, p, at) {
+			changed = append(changed, p)
+		}
+	}
+	c.pending = facts
+	_, err = c.Save(changed)
+	return err
+}
+
+// rejudgeOne judges a transaction's frames again and tells whether anything
+// changed.
+func (c *change) rejudgeOne(facts *Facts, s *Saved, p *Placed, at nprotocol.Moment) (changed bool) {
+	for j, e := range s.Entries {
+		d := c.rules.Judge(facts, p.Tx, e.Frame, at)
+		p.Decisions[j] = d
+		if d.Verdict != e.Verdict {
+			changed = true
+			c.note(Event{Height: -1, Verdict: d.Verdict, Arrival: e.Arrival}, e.Frame, EventRejudged, e.Verdict)
+		}
+		if (d.Address == nil) != (e.Address == nil) || d.Address != nil && *d.Address != *e.Address {
+			changed = true
+		}
+	}
+	return changed
+}
+
+func (c *change) see(txs []*Transaction) error {
+	txids := make([]frame.Hash, len(txs))
+	for i, tx := range txs {
+		txids[i] = tx.ID
+	}
+	saved, err := c.Lookup(txids)
+	if err != nil {
+		return err
+	}
+	if c.pending == nil {
+		if err := c.rejudge(); err != nil {
+			return err
+		}
+	}
+	var fresh []*Transaction
+	var placed []*Placed
+	back := false // some were dropped and are back, at their old place in the order
+	taken := map[frame.Hash]bool{}
+	for _, tx := range txs {
+		old := saved[tx.ID]
+		if taken[tx.ID] || old != nil && old.State != Dropped {
+			continue
+		}
+		taken[tx.ID] = true
+		p := &Placed{Tx: tx, State: Seen, Height: -1}
+		if old != nil {
+			p.Row, back = old.Row, true
+		}
+		fresh = append(fresh, tx)
+		placed = append(placed, p)
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := c.seeFresh(fresh, placed); err != nil {
+		return err
+	}
+	if back {
+		return c.rejudge()
+	}
+	return nil
+}
+
+func (c *change) seeFresh(fresh []*Transaction, placed []*Placed) error {
+	tip, err := c.Tip()
+	if err != nil {
+		return err
+	}
+	n := newNeeds(c.rules)
+	n.add(fresh)
+	facts, err := n.facts(c)
+	if err != nil {
+		return err
+	}
+	c.pending.extend(facts)
+	at := c.provisional(tip)
+	for i, tx := range fresh {
+		for _, f := range tx.Frames {
+			placed[i].Decisions = append(placed[i].Decisions, c.rules.Judge(c.pending, tx, f, at))
+		}
+	}
+	arrivals, err := c.Save(placed)
+	if err != nil {
+		return err
+	}
+	for i, tx := range fresh {
+		for j, f := range tx.Frames {
+			if f.Malformed == "" {
+				c.note(Event{Height: -1, Verdict: placed[i].Decisions[j].Verdict, Arrival: arrivals[i][j]}, f, EventSeen, "")
+			}
+		}
+	}
+	return nil
+}

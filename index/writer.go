@@ -1,0 +1,119 @@
+package index
+
+import (
+	"context"
+	"errors"
+
+	"github.com/metaim/metaim/improtocol/frame"
+)
+
+// Reasons why a transaction is dropped. docs/spec/index.md, "Events".
+const (
+	ReasonDoubleSpent = "double_spent" // a block spends what it spends
+	ReasonReorganised = "reorganised"  // a coinbase whose block left the chain
+	ReasonEvicted     = "evicted"      // the node no longer has it
+)
+
+// ErrNotNext says that a block doesn't follow the index's tip: whoever asked has
+// an older picture of the index.
+var ErrNotNext = errors.New("the block doesn't follow the index's tip")
+
+// A Writer turns blocks and unconfirmed transactions into decisions, records and
+// events, each call in one transaction of the store. One goroutine owns it.
+type Writer struct {
+	store Store
+	rules Rules
+	wake  func()
+	// pending are the facts after all unconfirmed frames, or nil when they must
+	// be folded anew. A copy of what the store says, never more.
+	pending *Facts
+}
+
+// NewWriter returns a writer of the store. wake, if not nil, is called after
+// each commit that left events.
+func NewWriter(store Store, rules Rules, wake func()) *Writer {
+	if wake == nil {
+		wake = func() {}
+	}
+	return &Writer{store: store, rules: rules, wake: wake}
+}
+
+// Tip returns the block that the index ends with.
+func (w *Writer) Tip(ctx context.Context) (tip Tip, err error) {
+	err = w.store.View(ctx, func(v View) error {
+		tip, err = v.Tip()
+		return err
+	})
+	return tip, err
+}
+
+// BlockAt returns the index's block at a height, or ErrNotFound.
+func (w *Writer) BlockAt(ctx context.Context, height int32) (tip Tip, err error) {
+	err = w.store.View(ctx, func(v View) error {
+		tip, err = v.BlockAt(height)
+		return err
+	})
+	return tip, err
+}
+
+// update runs one transaction of the store. When it fails, the facts that were
+// carried along are forgotten.
+func (w *Writer) update(ctx context.Context, write func(*change) error) error {
+	var c *change
+	err := w.store.Update(ctx, func(tx Tx) error {
+		c = &change{Tx: tx, rules: &w.rules, pending: w.pending}
+		if err := write(c); err != nil {
+			return err
+		}
+		return tx.AppendEvents(c.events)
+	})
+	if err != nil {
+		w.pending = nil
+		return err
+	}
+	w.pending = c.pending
+	if len(c.events) > 0 {
+		w.wake()
+	}
+	return nil
+}
+
+// Connect appends blocks to the chain. It fails with ErrNotNext when they don't
+// follow the tip.
+func (w *Writer) Connect(ctx context.Context, blocks []*Block) error {
+	return w.update(ctx, func(c *change) error {
+		if err := c.connect(blocks); err != nil {
+			return err
+		}
+		return c.rejudge()
+	})
+}
+
+// Disconnect removes the blocks above a height, tip first. Their transactions
+// are unconfirmed again, in the order in which they were first seen; those of
+// coinbases are dropped.
+func (w *Writer) Disconnect(ctx context.Context, height int32) error {
+	return w.update(ctx, func(c *change) error {
+		if err := c.disconnect(height); err != nil {
+			return err
+		}
+		return c.rejudge()
+	})
+}
+
+// Seen adds unconfirmed transactions in the order given. Those that the index
+// has already are passed over.
+func (w *Writer) Seen(ctx context.Context, txs []*Transaction) error {
+	return w.update(ctx, func(c *change) error { return c.see(txs) })
+}
+
+// Drop says that unconfirmed transactions are gone, with the reason.
+func (w *Writer) Drop(ctx context.Context, txids []frame.Hash, reason string) error {
+	return w.update(ctx, func(c *change) error {
+		dropped, err := c.drop(txids, reason)
+		if err != nil || dropped == 0 {
+			return err
+		}
+		return c.rejudge()
+	})
+}
