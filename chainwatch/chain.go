@@ -124,6 +124,11 @@ func (c *Chain) Best() (hash frame.Hash, height int32) {
 	return n.hash, n.height
 }
 
+// parent returns the block before, and the genesis block for itself.
+func (c *Chain) parent(hash frame.Hash) frame.Hash {
+	return c.nodes[max(0, c.nodes[c.index[hash]].parent)].hash
+}
+
 // Height returns the height of a block that is known.
 func (c *Chain) Height(hash frame.Hash) (height int32, ok bool) {
 	i, ok := c.index[hash]

@@ -107,6 +107,9 @@ func (c *chainFile) note(raw []byte) {
 
 // append writes blocks, parents first, and returns when they are on the disk.
 func (c *chainFile) append(blocks [][]byte) error {
+	if len(blocks) == 0 {
+		return nil
+	}
 	if err := c.write(blocks); err != nil {
 		return fmt.Errorf("keep the chain: %w", errors.Join(err, c.f.Truncate(c.size)))
 	}

@@ -148,7 +148,7 @@ func answer(serve func(*http.Request) (any, error)) http.Handler {
 		switch {
 		case err == nil:
 			writeJSON(w, http.StatusOK, result)
-		case errors.As(err, &bad):
+		case errors.As(err, &bad) || errors.Is(err, ErrFunding):
 			writeJSON(w, http.StatusBadRequest, failure{err.Error()})
 		case errors.As(err, &refused) || errors.Is(err, ErrFaucetEmpty):
 			writeJSON(w, http.StatusConflict, failure{err.Error()})

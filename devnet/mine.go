@@ -109,19 +109,17 @@ func (n *Node) keep(ctx context.Context) error {
 		blocks = append(blocks, raw)
 		hash = blockParent(raw)
 	}
-	if len(blocks) == 0 {
-		return nil
-	}
 	slices.Reverse(blocks)
-	turned := blockParent(blocks[0]) != n.chain.tip
+	turned := len(blocks) > 0 && blockParent(blocks[0]) != n.chain.tip
 	if err := n.chain.append(blocks); err != nil {
 		return err
 	}
-	if turned {
+	if turned || n.purse == nil {
 		return n.count(ctx)
 	}
 	for _, raw := range blocks {
 		if err := n.purse.block(n.purse.height+1, raw); err != nil {
+			n.purse = nil // it is half counted
 			return err
 		}
 	}

@@ -84,7 +84,7 @@ type Node struct {
 
 	mu    sync.Mutex // over mining and paying: one at a time
 	chain *chainFile
-	purse *purse
+	purse *purse // nil when the coins must be counted again
 
 	stopOnce sync.Once
 	stopErr  error

@@ -29,6 +29,11 @@ type View interface {
 	Tip() (Tip, error)
 	// BlockAt returns the block of the best chain at a height, or ErrNotFound.
 	BlockAt(height int32) (Tip, error)
+	// Blocks returns the blocks of the best chain from a height on, oldest first.
+	Blocks(from int32, limit int) ([]Tip, error)
+	// Unconfirmed returns the transactions in state Seen in the order they were
+	// first seen.
+	Unconfirmed() ([]*Saved, error)
 	// Epoch names this history: it changes when the index is made anew.
 	Epoch() (string, error)
 	// LastSeq returns the seq of the last event, 0 before the first.
@@ -132,9 +137,6 @@ type Tx interface {
 	// Lookup finds transactions by id; the result holds only those there.
 	// Where an id is there more than once, unconfirmed comes before confirmed.
 	Lookup(txids []frame.Hash) (map[frame.Hash]*Saved, error)
-	// Unconfirmed returns the transactions in state Seen in the order they were
-	// first seen.
-	Unconfirmed() ([]*Saved, error)
 	// AtHeight returns the confirmed transactions of a height in order.
 	AtHeight(height int32) ([]*Saved, error)
 

@@ -117,3 +117,33 @@ func (w *Writer) Drop(ctx context.Context, txids []frame.Hash, reason string) er
 		return c.rejudge()
 	})
 }
+
+// Headers calls yield with the headers of the index's blocks, oldest first.
+func (w *Writer) Headers(ctx context.Context, yield func(height int32, header [80]byte) error) error {
+	return w.store.View(ctx, func(v View) error {
+		for from := int32(0); ; {
+			tips, err := v.Blocks(from, 2000)
+			if err != nil || len(tips) == 0 {
+				return err
+			}
+			for _, t := range tips {
+				if err := yield(t.Height, t.Header); err != nil {
+					return err
+				}
+				from = t.Height + 1
+			}
+		}
+	})
+}
+
+// Unconfirmed returns the unconfirmed transactions in the order first seen.
+func (w *Writer) Unconfirmed(ctx context.Context) (txs []*Transaction, err error) {
+	err = w.store.View(ctx, func(v View) error {
+		saved, err := v.Unconfirmed()
+		for _, s := range saved {
+			txs = append(txs, s.transaction())
+		}
+		return err
+	})
+	return txs, err
+}

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/metaim/metaim/improtocol/frame"
 )
@@ -20,7 +22,7 @@ import (
 // that, may be missing at its end.
 type journal struct {
 	file    *os.File
-	written int64 // bytes; guarded by the wallet's lock
+	written atomic.Int64 // bytes
 
 	syncing sync.Mutex
 	synced  int64 // bytes; guarded by syncing
@@ -204,19 +206,18 @@ func (j *journal) append(r record) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("write the coin journal: %w", err)
 	}
-	j.written += int64(len(line))
-	return j.written, nil
+	return j.written.Add(int64(len(line))), nil
 }
 
 // sync makes what was written up to a place durable. Callers that wait together
-// share one fsync; written is read under the wallet's lock.
-func (j *journal) sync(end int64, written func() int64) error {
+// share one fsync.
+func (j *journal) sync(end int64) error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
 	if j.synced >= end {
 		return nil
 	}
-	upTo := written()
+	upTo := j.written.Load()
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("write the coin journal: %w", err)
 	}
@@ -227,5 +228,9 @@ func (j *journal) sync(end int64, written func() int64) error {
 func (j *journal) close() error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
-	return errors.Join(j.file.Sync(), j.file.Close())
+	err := errors.Join(j.file.Sync(), j.file.Close())
+	if err == nil {
+		j.synced = math.MaxInt64 // for who still waits
+	}
+	return err
 }

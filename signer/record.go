@@ -84,7 +84,9 @@ func (k *keyHash) UnmarshalText(b []byte) error {
 	return err
 }
 
-func (o outpoint) String() string { return o.tx.String() + ":" + strconv.FormatUint(uint64(o.vout), 10) }
+func (o outpoint) String() string {
+	return o.tx.String() + ":" + strconv.FormatUint(uint64(o.vout), 10)
+}
 
 func (o outpoint) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 

@@ -100,7 +100,10 @@ func (s *session) askHeaders(ctx context.Context, locator []frame.Hash) ([]chain
 	open := len(s.headers)
 	s.mu.Unlock()
 	if open > maxPending {
-		s.end(errBusy)
+		s.forgetHeaders(r)
+		if len(s.blockTurn) == 0 { // else it may be a block that the answers wait behind
+			s.end(errBusy)
+		}
 		return nil, errBusy
 	}
 	if err := s.send(ctx, getHeaders(locator), wire.NewMsgPing(r.nonce)); err != nil {

@@ -132,12 +132,14 @@ func (v *inventory) add(hash frame.Hash, id sessionID, s *announced) {
 	}
 }
 
-// next returns up to max transactions to ask of a connection now.
+// next returns transactions to ask of a connection now, such that at most max
+// questions to it are open. It asks in batches: while more than half of max are
+// open it returns none.
 func (v *inventory) next(id sessionID, now time.Time, max int) []frame.Hash {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[id]
-	if s == nil {
+	if s == nil || s.open > max/2 {
 		return nil
 	}
 	var ask []frame.Hash

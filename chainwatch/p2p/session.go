@@ -43,6 +43,8 @@ type session struct {
 	height  int32
 	inOrder bool // answers come in the order of the questions
 
+	established time.Time // when the handshake ended; the reader's until run returns
+
 	askTxs     chan struct{} // there may be transactions to ask for
 	askMempool chan struct{} // the mempool is to be asked for
 
@@ -144,6 +146,7 @@ func (s *session) read() error {
 	if err != nil {
 		return err
 	}
+	s.established = time.Now()
 	s.source.joined(s)
 	defer s.source.left(s)
 	for {

@@ -17,7 +17,7 @@ type slot struct {
 	// Guarded by the source's lock.
 	err      error         // why it isn't connected; nil while it is, or before the first attempt
 	network  *NetworkError // it was last seen to be of another network
-	height   int32         // highest claimed, plus one
+	height   int32         // highest claimed, -1 if unknown
 	failures int           // blocks that it failed to give since it last gave one
 }
 
@@ -35,15 +35,14 @@ func (p *slot) run(ctx context.Context) error {
 	cfg := &p.source.cfg
 	wait := backoff{least: cfg.BackoffLeast, most: cfg.BackoffMost}
 	for {
-		start := time.Now()
-		err := p.connect(ctx)
+		lasted, err := p.connect(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if network := p.note(err); network != nil {
 			return network
 		}
-		if time.Since(start) >= cfg.GoodSession && p.wasGood(err) {
+		if lasted >= cfg.GoodSession {
 			wait.reset()
 		}
 		pause := wait.next()
@@ -56,23 +55,20 @@ func (p *slot) run(ctx context.Context) error {
 	}
 }
 
-// connect holds one connection, from dialling to its end.
-func (p *slot) connect(ctx context.Context) error {
+// connect holds one connection, from dialling to its end, and tells how long it
+// lasted after the handshake.
+func (p *slot) connect(ctx context.Context) (lasted time.Duration, err error) {
 	dialCtx, cancel := context.WithTimeout(ctx, p.source.cfg.DialTimeout)
 	defer cancel()
 	conn, err := p.source.cfg.Dial(dialCtx, "tcp", p.addr)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return newSession(ctx, p.source, p, conn).run()
-}
-
-// wasGood says whether a session that lasted ended without a fault in the
-// handshake.
-func (p *slot) wasGood(err error) bool {
-	var hello *helloError
-	var network *NetworkError
-	return !errors.As(err, &hello) && !errors.As(err, &network) && !errors.Is(err, errHandshake)
+	s := newSession(ctx, p.source, p, conn)
+	if err = s.run(); s.established.IsZero() {
+		return 0, err
+	}
+	return time.Since(s.established), err
 }
 
 // note keeps why the node isn't connected. It returns an error when no node can

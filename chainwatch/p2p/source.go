@@ -60,7 +60,7 @@ func New(cfg Config) *Source {
 		changed:   newBroadcast(),
 	}
 	for i, addr := range cfg.Peers {
-		s.slots = append(s.slots, &slot{source: s, index: i, addr: withPort(addr, cfg.Params.Port)})
+		s.slots = append(s.slots, &slot{source: s, index: i, addr: withPort(addr, cfg.Params.Port), height: -1})
 	}
 	return s
 }
@@ -183,7 +183,7 @@ func (s *Source) Status() chainwatch.Status {
 	defer s.mu.Unlock()
 	st := chainwatch.Status{Connected: len(s.sessions), Height: -1, Trouble: s.trouble()}
 	for _, p := range s.slots {
-		st.Height = max(st.Height, p.height-1)
+		st.Height = max(st.Height, p.height)
 	}
 	if ns := s.heard.Load(); ns != 0 {
 		st.LastHeard = time.Unix(0, ns)
@@ -219,7 +219,7 @@ func (s *Source) joined(p *session) {
 	s.mu.Lock()
 	s.sessions[p.id] = p
 	p.slot.err, p.slot.network = nil, nil
-	p.slot.height = max(p.slot.height, p.height+1)
+	p.slot.height = max(p.slot.height, p.height)
 	s.changed.tell()
 	s.mu.Unlock()
 	s.log.Info("connected to a node", "peer", p.slot.addr, "agent", p.agent, "height", p.height)

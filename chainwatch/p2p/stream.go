@@ -112,11 +112,11 @@ func (b *blockStream) fail(err error) {
 
 func (b *blockStream) giveBack() {
 	b.once.Do(func() {
-		if b.release != nil {
-			b.release()
-		}
 		close(b.done)
-		b.session.source.freeTurn(b.session)
+		if b.release != nil { // else the turn is still that of whoever asked
+			b.release()
+			b.session.source.freeTurn(b.session)
+		}
 	})
 }
 

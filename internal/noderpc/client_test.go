@@ -2,6 +2,7 @@ package noderpc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +32,7 @@ func fakeNode(t *testing.T, status int, text string) *Client {
 		io.WriteString(w, strings.ReplaceAll(text, "ID", string(found[1])))
 	}))
 	t.Cleanup(server.Close)
-	return newClient(t, Config{URL: server.URL, User: "user", Password: password, MaxAnswer: 1000})
+	return newClient(t, Config{URL: server.URL, User: "user", Password: password, MaxAnswer: 2000})
 }
 
 func newClient(t *testing.T, cfg Config) *Client {
@@ -45,7 +46,8 @@ func newClient(t *testing.T, cfg Config) *Client {
 }
 
 func rpcError(code int, message string) string {
-	return fmt.Sprintf(`{"result":null,"error":{"code":%d,"message":%q},"id":ID}`, code, message)
+	text, _ := json.Marshal(message)
+	return fmt.Sprintf(`{"result":null,"error":{"code":%d,"message":%s},"id":ID}`, code, text)
 }
 
 func TestErrorsAreTheSameForEveryNode(t *testing.T) {
@@ -80,7 +82,7 @@ func TestErrorsAreTheSameForEveryNode(t *testing.T) {
 		{"answer of another type", 200, `{"result":{"a":1},"error":null,"id":ID}`, ErrAnswer},
 		{"result is no hash", 200, `{"result":"00","error":null,"id":ID}`, ErrAnswer},
 		{"redirect", 307, "", ErrAnswer},
-		{"answer too long", 200, `{"result":"` + strings.Repeat("0", 1000) + `","error":null,"id":ID}`, ErrAnswer},
+		{"answer too long", 200, `{"result":"` + strings.Repeat("0", 2000) + `","error":null,"id":ID}`, ErrAnswer},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := fakeNode(t, tt.status, tt.text).SendRawTransaction(t.Context(), []byte{1})

@@ -1,0 +1,235 @@
+// Package api serves an index to the outside: HTTP under /v1 and subscriptions
+// over WebSocket at /v1/ws. What it says is in the types of api/client.
+//
+// It reads an index and writes none; it knows no key. One goroutine, [Server.Run],
+// reads the log of events and hands each to the subscriptions that it concerns;
+// every connection has one reader and one writer. docs/api.md has the protocol.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+)
+
+// An Index is what the server reads.
+type Index interface {
+	// View reads in one snapshot.
+	View(ctx context.Context, read func(index.View) error) error
+}
+
+// ErrNotTransaction is what Submit and Preview wrap when the bytes are no
+// transaction.
+var ErrNotTransaction = errors.New("not a transaction")
+
+// Config says what a server serves. Index and Rules are needed; what else is
+// left out has a default or is switched off.
+type Config struct {
+	Index   Index
+	Rules   index.Rules // network and registration addresses
+	Version string      // of the program
+	Logger  *slog.Logger
+
+	// Wake receives after commits that left events. A lost wake-up makes news
+	// late by Timing.Poll, never lost.
+	Wake <-chan struct{}
+	// Submit hands a raw transaction to the network; nil: this server takes
+	// none. It fails with ErrNotTransaction, a *broadcast.Refused or anything
+	// else, which means that nobody decided.
+	Submit func(ctx context.Context, raw []byte) (frame.Hash, error)
+	// Preview judges the frames of a raw transaction as they would be judged
+	// now; nil: answers to transactions carry no verdicts.
+	Preview func(ctx context.Context, raw []byte) ([]client.FrameVerdict, error)
+	// Ready tells why the server shouldn't be asked, if so.
+	Ready func() error
+
+	// AllowedOrigins are the origins of web pages that may use the server beside
+	// its own, such as "https://example.org"; "*" allows all.
+	AllowedOrigins []string
+	Limits         client.Limits // 0: the default of DefaultLimits
+	Timing         Timing        // 0: the default of DefaultTiming
+}
+
+// Timing holds the server's intervals and deadlines.
+type Timing struct {
+	Poll     time.Duration // between looks at the log without a wake-up
+	Request  time.Duration // for one HTTP request or one command
+	Write    time.Duration // for one write to a socket
+	Ping     time.Duration // between pings
+	Dead     time.Duration // silence after a ping until a connection counts as dead
+	Slow     time.Duration // how long a subscriber may stay behind
+	ByeWait  time.Duration // how long a socket may take to close after bye
+	ByeAfter time.Duration // over which clients spread their return after bye
+}
+
+// DefaultLimits are the limits when Config names none.
+var DefaultLimits = client.Limits{
+	PageDefault: 50, PageMax: 1000, TransactionBytes: 10_000_000, FrameBytes: 128 << 10,
+	Subscriptions: 100, Filters: 100, FilterValues: 100, QueueBytes: 1 << 20,
+}
+
+// DefaultTiming are the intervals when Config names none.
+var DefaultTiming = Timing{
+	Poll: time.Second, Request: 30 * time.Second, Write: 10 * time.Second, Ping: 25 * time.Second,
+	Dead: 8 * time.Second, Slow: 30 * time.Second, ByeWait: 2 * time.Second, ByeAfter: 5 * time.Second,
+}
+
+// A Server serves one index. Run must run for subscriptions to work.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	limits  client.Limits
+	timing  Timing
+	network frame.Network
+	hub     *hub
+}
+
+// New returns a server. It starts nothing.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, log: cfg.Logger, limits: cfg.Limits, timing: cfg.Timing, network: cfg.Rules.Network}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.limits = limitsOr(cfg.Limits, DefaultLimits)
+	s.timing = timingOr(cfg.Timing, DefaultTiming)
+	s.hub = newHub()
+	return s
+}
+
+func or[T int | int64 | time.Duration](v *T, preset T) {
+	if *v <= 0 {
+		*v = preset
+	}
+}
+
+func limitsOr(l, preset client.Limits) client.Limits {
+	or(&l.PageDefault, preset.PageDefault)
+	or(&l.PageMax, preset.PageMax)
+	or(&l.TransactionBytes, preset.TransactionBytes)
+	or(&l.FrameBytes, preset.FrameBytes)
+	or(&l.Subscriptions, preset.Subscriptions)
+	or(&l.Filters, preset.Filters)
+	or(&l.FilterValues, preset.FilterValues)
+	or(&l.QueueBytes, preset.QueueBytes)
+	l.PageMax = min(l.PageMax, 1000) // what a store gives at once
+	l.PageDefault = min(l.PageDefault, l.PageMax)
+	return l
+}
+
+func timingOr(t, preset Timing) Timing {
+	or(&t.Poll, preset.Poll)
+	or(&t.Request, preset.Request)
+	or(&t.Write, preset.Write)
+	or(&t.Ping, preset.Ping)
+	or(&t.Dead, preset.Dead)
+	or(&t.Slow, preset.Slow)
+	or(&t.ByeWait, preset.ByeWait)
+	or(&t.ByeAfter, preset.ByeAfter)
+	return t
+}
+
+// A handler answers a request or says why it can't.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// Handler returns the server's routes.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]handler{
+		"GET /v1/info":                  s.getInfo,
+		"GET /v1/messages":              s.getMessages,
+		"GET /v1/messages/{id}":         s.getMessage,
+		"GET /v1/messages/{id}/content": s.getContent,
+		"GET /v1/names/{name}":          s.getName,
+		"GET /v1/names/{name}/history":  s.getNameHistory,
+		"GET /v1/addresses/{address}":   s.getAddress,
+		"POST /v1/transactions":         s.postTransaction,
+		"GET /v1/transactions/{txid}":   s.getTransaction,
+		"GET /v1/events":                s.getEvents,
+		"GET /v1/ws":                    s.getSocket,
+		"GET /healthz":                  s.getHealth,
+		"GET /readyz":                   s.getReady,
+	} {
+		mux.Handle(pattern, s.handle(h))
+	}
+	return s.guard(mux)
+}
+
+func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
+	if s.cfg.Ready != nil {
+		if err := s.cfg.Ready(); err != nil {
+			return unavailable("not ready: " + err.Error())
+		}
+	}
+	if !s.hub.running() {
+		return unavailable("not ready: the reader of events isn't running")
+	}
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) error {
+	info := client.Info{
+		Network: string(s.network), Version: s.cfg.Version, Limits: s.limits, Submits: s.cfg.Submit != nil,
+		Registration: client.Registrations{Names: s.registrations(s.cfg.Rules.Names), Peers: s.registrations(s.cfg.Rules.Peers)},
+	}
+	err := s.view(r, func(v *view) error {
+		seq, err := v.LastSeq()
+		if err != nil {
+			return err
+		}
+		info.Tip = v.tipJSON()
+		info.StateHash = hexOf(v.tip.StateHash[:])
+		info.Cursor = cursor{eventCursor, v.epoch, seq}.String()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, info)
+}
+
+func (s *Server) registrations(list []index.Registration) []client.Registration {
+	out := make([]client.Registration, len(list))
+	for i, g := range list {
+		out[i] = client.Registration{FromHeight: g.FromHeight, Address: s.network.Address(g.Address)}
+	}
+	return out
+}
+
+// A view is a snapshot of the index together with the tip and the history that
+// it belongs to.
+type view struct {
+	index.View
+	shower
+	epoch string
+}
+
+// view reads within the request's time.
+func (s *Server) view(r *http.Request, read func(*view) error) error {
+	ctx, cancel := context.WithTimeout(r.Context(), s.timing.Request)
+	defer cancel()
+	return s.read(ctx, read)
+}
+
+func (s *Server) read(ctx context.Context, read func(*view) error) error {
+	return s.cfg.Index.View(ctx, func(iv index.View) error {
+		tip, err := iv.Tip()
+		if err != nil {
+			return err
+		}
+		epoch, err := iv.Epoch()
+		if err != nil {
+			return err
+		}
+		return read(&view{View: iv, shower: shower{s.network, tip}, epoch: epoch})
+	})
+}

@@ -1,0 +1,337 @@
+package chainwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+)
+
+// A Sink keeps what the follower finds: an [index.Writer].
+type Sink interface {
+	// Tip returns the block that the index ends with; Height is -1 when it is empty.
+	Tip(ctx context.Context) (index.Tip, error)
+	// Headers calls yield with the headers of the index's blocks, oldest first.
+	Headers(ctx context.Context, yield func(height int32, header [HeaderSize]byte) error) error
+	// Unconfirmed returns the unconfirmed transactions.
+	Unconfirmed(ctx context.Context) ([]*index.Transaction, error)
+	Connect(ctx context.Context, blocks []*index.Block) error
+	Disconnect(ctx context.Context, height int32) error
+	Seen(ctx context.Context, txs []*index.Transaction) error
+}
+
+// Config sets a follower up. What is zero takes a default.
+type Config struct {
+	Params  *Params
+	Logger  *slog.Logger
+	Poll    time.Duration // how often to ask when nothing wakes; 5 s
+	Backoff time.Duration // after a failure; 200 ms, growing to 10 s
+	Batch   Batch
+}
+
+// A Batch bounds what is saved in one transaction during backfill: what a kill
+// can make us do again.
+type Batch struct {
+	Blocks int           // 500
+	Frames int           // 2,000
+	Delay  time.Duration // 1 s: since the first block of the batch
+}
+
+func (c *Config) defaults() {
+	if c.Poll == 0 {
+		c.Poll = 5 * time.Second
+	}
+	if c.Backoff == 0 {
+		c.Backoff = 200 * time.Millisecond
+	}
+	if c.Batch.Blocks == 0 {
+		c.Batch.Blocks = 500
+	}
+	if c.Batch.Frames == 0 {
+		c.Batch.Frames = 2000
+	}
+	if c.Batch.Delay == 0 {
+		c.Batch.Delay = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// A Follower keeps a sink on the best branch of the chain that a source tells
+// of. Backfill, live and reorganisations are one loop: ask for headers, take off
+// the blocks that are no longer on the best branch, put on the next ones, and
+// when there are none look at the mempool and wait to be woken. What the source
+// pushes only wakes the loop.
+type Follower struct {
+	config Config
+	source Source
+	sink   Sink
+	chain  *Chain
+	spent  map[[36]byte]frame.Hash // by unconfirmed transactions with frames
+	known  bool                    // some node has the best tip
+	health health
+}
+
+// NewFollower returns a follower; Run starts it.
+func NewFollower(source Source, sink Sink, config Config) *Follower {
+	config.defaults()
+	return &Follower{config: config, source: source, sink: sink}
+}
+
+// Run follows until ctx ends, which is no error, or the sink's blocks can't be
+// of this network. Other failures, of the source or the sink, are logged and
+// tried again: the index is as it was after the last commit.
+func (f *Follower) Run(ctx context.Context) error {
+	if err := f.load(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	backoff := f.config.Backoff
+	for ctx.Err() == nil {
+		err := f.sync(ctx)
+		f.health.synced(err, f.trouble())
+		if err == nil {
+			backoff = f.config.Backoff
+			f.wait(ctx)
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		f.config.Logger.Warn("following the chain", "error", err, "again_in", backoff)
+		pause(ctx, backoff)
+		backoff = min(2*backoff, 10*time.Second)
+	}
+	return nil
+}
+
+// load reads what the sink knows: its headers, and what its unconfirmed
+// transactions spend.
+func (f *Follower) load(ctx context.Context) error {
+	f.chain = NewChain(f.config.Params)
+	err := f.sink.Headers(ctx, func(height int32, header [HeaderSize]byte) error {
+		if height == 0 {
+			return nil // Add would have no predecessor for it; Tip is compared below
+		}
+		_, err := f.chain.Add(header)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the index's own blocks: %w", err)
+	}
+	tip, err := f.sink.Tip(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := f.chain.Height(tip.Hash); tip.Height >= 0 && !ok {
+		return fmt.Errorf("the index ends with block %s, which is none of network %s", tip.Hash, f.config.Params.Network)
+	}
+	return f.loadSpent(ctx)
+}
+
+func (f *Follower) loadSpent(ctx context.Context) error {
+	txs, err := f.sink.Unconfirmed(ctx)
+	if err != nil {
+		return err
+	}
+	f.spent = map[[36]byte]frame.Hash{}
+	f.remember(txs)
+	return nil
+}
+
+func (f *Follower) remember(txs []*index.Transaction) {
+	for _, tx := range txs {
+		for _, o := range tx.Spends {
+			f.spent[outpointKey(o)] = tx.ID
+		}
+	}
+}
+
+// sync brings the sink to the tip of the best branch that the source tells of.
+func (f *Follower) sync(ctx context.Context) error {
+	for {
+		if err := f.headers(ctx); err != nil {
+			return err
+		}
+		tip, err := f.sink.Tip(ctx)
+		if err != nil {
+			return err
+		}
+		if tip.Height >= 0 && !f.chain.OnBest(tip.Hash) {
+			if err := f.disconnect(ctx, tip); err != nil {
+				return err
+			}
+			continue
+		}
+		path := f.chain.Path(tip.Height, pathLimit)
+		f.health.at(tip, path)
+		if len(path) == 0 {
+			return nil
+		}
+		if err := f.connect(ctx, path); err != nil {
+			return err
+		}
+	}
+}
+
+const pathLimit = 2000 // blocks that are fetched before headers are asked for again
+
+// headers asks for headers from the best tip on, and on every branch that the
+// answers open until it is known to its end. The first answer begins with the
+// best tip itself: a node that doesn't send it hasn't got it.
+func (f *Follower) headers(ctx context.Context) error {
+	best, _ := f.chain.Best()
+	ask := []frame.Hash{f.chain.parent(best)}
+	f.known = best == ask[0] // the genesis block, which all have
+	for len(ask) > 0 {
+		answer, err := f.source.Headers(ctx, f.chain.Locator(ask[0]))
+		if err != nil {
+			return fmt.Errorf("ask for headers: %w", err)
+		}
+		ask = ask[1:]
+		for i, h := range answer {
+			isNew, err := f.chain.Add(h)
+			if err != nil {
+				f.config.Logger.Warn("a header from the source is refused", "error", err)
+				continue
+			}
+			f.known = f.known || h.Hash() == best
+			ends := i+1 == len(answer) || answer[i+1].Prev() != h.Hash()
+			if isNew && ends {
+				ask = append(ask, h.Hash())
+			}
+		}
+	}
+	return nil
+}
+
+// disconnect takes off the sink's blocks that are not on the best branch.
+func (f *Follower) disconnect(ctx context.Context, tip index.Tip) error {
+	fork, height := f.chain.Fork(tip.Hash)
+	best, bestHeight := f.chain.Best()
+	f.config.Logger.Info("reorganisation", "fork", height, "depth", tip.Height-height, "block", fork,
+		"from", tip.Hash, "to", best, "to_height", bestHeight)
+	if err := f.sink.Disconnect(ctx, height); err != nil {
+		return err
+	}
+	if s, ok := f.source.(interface{ RequestMempool() }); ok {
+		s.RequestMempool() // no node announces again what a reorganisation returned
+	}
+	return f.loadSpent(ctx)
+}
+
+// connect fetches the blocks of a path and saves them in batches.
+func (f *Follower) connect(ctx context.Context, path []Step) error {
+	ctx, cancel := context.WithCancel(ctx)
+	p := startPipeline(ctx, f.source, f.config.Params, path, maps.Clone(f.spent))
+	defer p.join()
+	defer cancel()
+	for {
+		batch, err := p.batch(ctx, f.config.Batch)
+		if len(batch) > 0 {
+			if err := f.save(ctx, batch); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, errPathEnd) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
+	if err := f.sink.Connect(ctx, batch); err != nil {
+		return err
+	}
+	gone := map[frame.Hash]bool{}
+	frames := 0
+	for _, b := range batch {
+		for _, tx := range b.Transactions {
+			gone[tx.ID] = true
+			frames += len(tx.Frames)
+		}
+		for _, id := range b.Conflicts {
+			gone[id] = true
+		}
+	}
+	maps.DeleteFunc(f.spent, func(_ [36]byte, id frame.Hash) bool { return gone[id] })
+	last := batch[len(batch)-1]
+	f.health.connected(last)
+	f.config.Logger.Debug("connected", "blocks", len(batch), "frames", frames, "height", last.Height)
+	return nil
+}
+
+// wait takes in mempool transactions until something says that there may be new
+// blocks, or it is time to ask anyway.
+func (f *Follower) wait(ctx context.Context) {
+	timer := time.NewTimer(f.config.Poll)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-f.source.Wake():
+			return
+		case raw := <-f.source.Transactions():
+			if err := f.seen(ctx, raw); err != nil {
+				f.config.Logger.Warn("saving unconfirmed transactions", "error", err)
+				return
+			}
+		}
+	}
+}
+
+const seenBatch = 1000 // transactions with frames saved at once
+
+// seen takes in a transaction and those that are waiting behind it.
+func (f *Follower) seen(ctx context.Context, raw []byte) error {
+	var txs []*index.Transaction
+	for range 16 * seenBatch {
+		_, ours, err := walk(raw, nil)
+		if err == nil && ours {
+			if tx, err := ReadTransaction(raw, f.config.Params.Network); err == nil {
+				txs = append(txs, tx)
+			}
+		}
+		if len(txs) == seenBatch {
+			break
+		}
+		select {
+		case raw = <-f.source.Transactions():
+			continue
+		default:
+		}
+		break
+	}
+	if len(txs) == 0 {
+		return nil
+	}
+	prove(txs, f.config.Params.Network)
+	if err := f.sink.Seen(ctx, txs); err != nil {
+		return err
+	}
+	f.remember(txs)
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

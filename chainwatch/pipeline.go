@@ -1,0 +1,166 @@
+package chainwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+	"golang.org/x/sync/errgroup"
+)
+
+// errPathEnd says that a pipeline delivered all blocks of its path.
+var errPathEnd = errors.New("end of the path")
+
+const ahead = 16 // blocks that are scanned and proved before they are saved
+
+// A pipeline fetches, scans and proves the blocks of a path, a few ahead of who
+// saves them. Blocks come out in order.
+type pipeline struct {
+	blocks chan *index.Block
+	group  *errgroup.Group
+	failed error // set before blocks is closed
+}
+
+// startPipeline starts the two goroutines of a pipeline: one reads blocks from
+// the source, one proves their signatures on all cores. join waits for them.
+func startPipeline(ctx context.Context, source Source, params *Params, path []Step, spent map[[36]byte]frame.Hash) *pipeline {
+	p := &pipeline{blocks: make(chan *index.Block, ahead)}
+	scanned := make(chan *index.Block, ahead)
+	group, ctx := errgroup.WithContext(ctx)
+	p.group = group
+	group.Go(func() error {
+		defer close(scanned)
+		return fetch(ctx, source, params, path, spent, scanned)
+	})
+	group.Go(func() error {
+		for b := range scanned {
+			prove(b.Transactions, params.Network)
+			if err := send(ctx, p.blocks, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	go func() {
+		p.failed = group.Wait()
+		close(p.blocks)
+	}()
+	return p
+}
+
+// join waits until both goroutines are gone; the context must have ended, or the
+// path must have.
+func (p *pipeline) join() {
+	for range p.blocks {
+	}
+}
+
+func send(ctx context.Context, to chan<- *index.Block, b *index.Block) error {
+	select {
+	case to <- b:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func fetch(ctx context.Context, source Source, params *Params, path []Step, spent map[[36]byte]frame.Hash, to chan<- *index.Block) error {
+	scanner := NewScanner(params.Network)
+	for _, step := range path {
+		scan, err := fetchOne(ctx, source, scanner, step, spent)
+		if err != nil {
+			return fmt.Errorf("block %d %s: %w", step.Height, step.Hash, err)
+		}
+		b := &index.Block{Height: step.Height, Hash: step.Hash, Header: step.Header, MedianTime: step.MedianTime,
+			Transactions: scan.Transactions, Conflicts: scan.Conflicts}
+		if err := send(ctx, to, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fetchOne(ctx context.Context, source Source, scanner *Scanner, step Step, spent map[[36]byte]frame.Hash) (*Scan, error) {
+	if step.Height == 0 {
+		// The genesis block's one transaction carries no frame, and nodes don't
+		// serve it.
+		return &Scan{Header: step.Header, Count: 1}, nil
+	}
+	r, err := source.Block(ctx, step.Hash)
+	if err != nil {
+		return nil, err
+	}
+	scan, err := scanner.Block(r, spent)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	if scan.Header != step.Header {
+		return nil, errors.New("the source sent another block")
+	}
+	return scan, nil
+}
+
+// prove recovers the keys of all frames, on all cores.
+func prove(txs []*index.Transaction, network frame.Network) {
+	if len(txs) == 0 {
+		return
+	}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	const chunk = 16 // transactions: enough that handing over costs nothing beside the curve
+	for len(txs) > 0 {
+		part := txs[:min(chunk, len(txs))]
+		txs = txs[len(part):]
+		group.Go(func() error {
+			for _, tx := range part {
+				Prove(tx, network)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none of them fails
+}
+
+// batch collects blocks to be saved together: what is ready, up to the bounds.
+// It fails with errPathEnd after the last block, or with what the pipeline
+// failed with; the blocks returned beside an error are good.
+func (p *pipeline) batch(ctx context.Context, bound Batch) ([]*index.Block, error) {
+	var batch []*index.Block
+	frames := 0
+	var late <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-late:
+			return batch, nil
+		case b, ok := <-p.blocks:
+			if !ok {
+				return batch, p.ended()
+			}
+			batch = append(batch, b)
+			for _, tx := range b.Transactions {
+				frames += len(tx.Frames)
+			}
+			if len(batch) >= bound.Blocks || frames >= bound.Frames {
+				return batch, nil
+			}
+			if late == nil {
+				timer := time.NewTimer(bound.Delay)
+				defer timer.Stop()
+				late = timer.C
+			}
+		}
+	}
+}
+
+func (p *pipeline) ended() error {
+	if p.failed != nil {
+		return p.failed
+	}
+	return errPathEnd
+}
