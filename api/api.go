@@ -71,7 +71,7 @@ type Timing struct {
 // DefaultLimits are the limits when Config names none.
 var DefaultLimits = client.Limits{
 	PageDefault: 50, PageMax: 1000, TransactionBytes: 10_000_000, FrameBytes: 128 << 10,
-	Subscriptions: 100, Filters: 100, FilterValues: 100, QueueBytes: 1 << 20,
+	Connections: 20_000, Subscriptions: 100, Filters: 20, FilterValues: 100, QueueBytes: 1 << 20,
 }
 
 // DefaultTiming are the intervals when Config names none.
@@ -113,6 +113,7 @@ func limitsOr(l, preset client.Limits) client.Limits {
 	or(&l.PageMax, preset.PageMax)
 	or(&l.TransactionBytes, preset.TransactionBytes)
 	or(&l.FrameBytes, preset.FrameBytes)
+	or(&l.Connections, preset.Connections)
 	or(&l.Subscriptions, preset.Subscriptions)
 	or(&l.Filters, preset.Filters)
 	or(&l.FilterValues, preset.FilterValues)

@@ -94,7 +94,9 @@ func disposition(e *index.Entry, inline bool) string {
 	}
 	name := client.ParseOther(e.Message.Other)[improtocol.OtherName]
 	name = path.Base(strings.ReplaceAll(name, `\`, "/"))
-	unusable := func(r rune) bool { return r < 0x20 || r >= 0x7f && r <= 0x9f || r >= 0x200e && r <= 0x202e || r >= 0x2066 && r <= 0x2069 }
+	unusable := func(r rune) bool {
+		return r < 0x20 || r >= 0x7f && r <= 0x9f || r >= 0x200e && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	}
 	if name == "." || name == "/" || name == ".." || len(name) > 128 || !utf8.ValidString(name) || strings.ContainsFunc(name, unusable) {
 		return how
 	}

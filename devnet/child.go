@@ -39,7 +39,9 @@ func startChild(binary string, args []string, home, logFile, pidFile string) (*c
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = home
-	cmd.Env = append(os.Environ(), "HOME="+home) // it must be writable
+	// bsvd insists on a .bsvd folder in a home that it can write to. It takes the
+	// home of /etc/passwd where that knows the user, else this one.
+	cmd.Env = append(os.Environ(), "HOME="+home)
 	prepare(cmd)
 	c := &child{done: make(chan struct{}), log: logFile, pidFile: pidFile}
 	started := make(chan error)

@@ -113,7 +113,7 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	if n.cfg.Binary == "" {
-		binary, err := Build(ctx, os.Stderr)
+		binary, err := Build(ctx, slog.NewLogLogger(n.log.Handler(), slog.LevelInfo).Writer())
 		if err != nil {
 			return err
 		}

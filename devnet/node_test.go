@@ -1,3 +1,5 @@
+//go:build unix
+
 package devnet_test
 
 import (
@@ -272,28 +274,41 @@ func TestRunHeartbeat(t *testing.T) {
 	}
 }
 
-// TestHelperParent is no test: it is the process that TestOrphanIsStopped kills.
-func TestHelperParent(t *testing.T) {
-	dir := os.Getenv("DEVNET_TEST_DIR")
-	if dir == "" {
-		return // run as a test: nothing to do
+// parentFolder is the variable that makes the test binary the process that
+// TestNodeDiesWithItsParent kills.
+const parentFolder = "DEVNET_TEST_DIR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(parentFolder); dir != "" {
+		if err := parent(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
 	}
-	path, err := devnet.Build(t.Context(), os.Stderr)
+	os.Exit(m.Run())
+}
+
+// parent starts a node, says which, and waits to be killed.
+func parent(dir string) error {
+	n, err := devnet.Start(context.Background(), devnet.Config{Dir: dir})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	n, err := devnet.Start(t.Context(), devnet.Config{Dir: dir, Binary: path})
+	info, err := n.Info(context.Background())
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	json.NewEncoder(os.Stdout).Encode(map[string]any{"pid": n.PID(), "tip": testnode.Tip(t, n).String()})
-	select {} // until it is killed
+	if err := json.NewEncoder(os.Stdout).Encode(map[string]any{"pid": n.PID(), "tip": info.Best}); err != nil {
+		return err
+	}
+	select {}
 }
 
 func TestNodeDiesWithItsParent(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperParent$")
-	cmd.Env = append(os.Environ(), "DEVNET_TEST_DIR="+dir)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), parentFolder+"="+dir)
+	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

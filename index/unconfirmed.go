@@ -35,7 +35,7 @@ func (c *change) drop(txids []frame.Hash, reason string) (int, error) {
 }
 
 // provisional is where unconfirmed frames stand: after all blocks.
-func (c *change) provisional(tip Tip) nprotocol.Moment {
+func provisional(tip Tip) nprotocol.Moment {
 	return nprotocol.Moment{
 		Position: nprotocol.Position{Height: tip.Height + 1, Index: math.MaxUint32},
 		Time:     tip.MedianTime, Now: tip.MedianTime,
@@ -64,7 +64,7 @@ func (c *change) rejudge() error {
 		return err
 	}
 	facts.Fork()
-	at := c.provisional(tip)
+	at := provisional(tip)
 	var changed []*Placed
 	for i, s := range saved {
 		p := &Placed{Row: s.Row, Tx: txs[i], State: Seen, Height: -1, Decisions: make([]Decision, len(s.Entries))}
@@ -149,7 +149,7 @@ func (c *change) seeFresh(fresh []*Transaction, placed []*Placed) error {
 		return err
 	}
 	c.pending.extend(facts)
-	at := c.provisional(tip)
+	at := provisional(tip)
 	for i, tx := range fresh {
 		for _, f := range tx.Frames {
 			placed[i].Decisions = append(placed[i].Decisions, c.rules.Judge(c.pending, tx, f, at))

@@ -60,6 +60,7 @@ func openJournal(path string, n frame.Network) (*journal, *ledger, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("coin journal %s: %w", path, err)
 	}
+	l.requeue()
 	compact := int64(0)
 	if err := writeJournal(io.Discard, n, l, &compact); err != nil {
 		return nil, nil, err

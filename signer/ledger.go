@@ -220,6 +220,17 @@ func (l *ledger) offer(c *coin) {
 	heap.Push(q, c)
 }
 
+// requeue makes the queues anew, without the coins that stopped being spendable.
+func (l *ledger) requeue() {
+	clear(l.queues)
+	for _, e := range l.order {
+		for _, c := range e.creates {
+			c.queued = false
+			l.offer(c)
+		}
+	}
+}
+
 // biggest takes the biggest spendable coin of a key out of the queue, nil when
 // there is none. Who doesn't spend it offers it again.
 func (l *ledger) biggest(key frame.KeyHash) *coin {

@@ -13,6 +13,7 @@ type Limits struct {
 	PageMax          int   `json:"page_max"`          // items
 	TransactionBytes int64 `json:"transaction_bytes"` // of one raw transaction
 	FrameBytes       int64 `json:"frame_bytes"`       // of one WebSocket frame from a client
+	Connections      int   `json:"connections"`       // WebSockets at one time
 	Subscriptions    int   `json:"subscriptions"`     // of one connection
 	Filters          int   `json:"filters"`           // of one subscription
 	FilterValues     int   `json:"filter_values"`     // of one list in a filter

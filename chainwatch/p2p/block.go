@@ -154,6 +154,8 @@ func (s *session) receiveBlock(m message) error {
 		return err
 	}
 	if wanted {
+		s.source.inventory.busy(s.id, true)
+		defer s.source.inventory.busy(s.id, false)
 		select {
 		case <-stream.done:
 		case <-s.ctx.Done():

@@ -10,19 +10,20 @@ import (
 
 // Reasons why a node didn't give what it was asked for.
 var (
-	ErrNotFound   = errors.New("it doesn't have the block")
-	ErrWrongBlock = errors.New("it sends another block than the one asked for")
-	ErrNoAnswer   = errors.New("it doesn't answer in time")
-	ErrStalled    = errors.New("it sends too slowly")
-	ErrSilent     = errors.New("it has fallen silent")
-	ErrChecksum   = errors.New("it sends a message with a wrong checksum")
-	ErrNotInSync  = errors.New("it gives no headers, because it doesn't hold itself for up to date")
-	ErrSelf       = errors.New("it is this program itself")
-	ErrTooLarge   = errors.New("it announces a message over the limit")
-	ErrMalformed  = errors.New("it sends a malformed message")
-	ErrClosed     = errors.New("the block is closed")
-	ErrNoPeers    = errors.New("no nodes are configured")
-	ErrEnded      = errors.New("the source has ended")
+	ErrNotFound     = errors.New("it doesn't have the block")
+	ErrWrongBlock   = errors.New("it sends another block than the one asked for")
+	ErrDisconnected = errors.New("it closed the connection")
+	ErrNoAnswer     = errors.New("it doesn't answer in time")
+	ErrStalled      = errors.New("it sends too slowly")
+	ErrSilent       = errors.New("it has fallen silent")
+	ErrChecksum     = errors.New("it sends a message with a wrong checksum")
+	ErrNotInSync    = errors.New("it gives no headers, because it doesn't hold itself for up to date")
+	ErrSelf         = errors.New("it is this program itself")
+	ErrTooLarge     = errors.New("it announces a message over the limit")
+	ErrMalformed    = errors.New("it sends a malformed message")
+	ErrClosed       = errors.New("the block is closed")
+	ErrNoPeers      = errors.New("no nodes are configured")
+	ErrEnded        = errors.New("the source has ended")
 
 	errHandshake = errors.New("it doesn't finish the handshake in time")
 	errAbandoned = errors.New("a block was not read to its end")
@@ -50,7 +51,7 @@ type helloError struct {
 
 func (e *helloError) Error() string {
 	return fmt.Sprintf("it closes the connection on hello: it may be of another network than %s, "+
-		"or accept no more connections", e.network)
+		"or accept no more connections", nameOf(e.network))
 }
 
 func (e *helloError) Unwrap() error { return e.err }

@@ -1,7 +1,6 @@
 package p2p
 
 import (
-	"context"
 	"slices"
 
 	"github.com/bsv-blockchain/go-wire"
@@ -55,19 +54,12 @@ func (s *session) onInv(b []byte, _ frame.Hash) error {
 			txs = append(txs, it.hash)
 		}
 	}
-	for len(txs) > 0 {
-		var room <-chan struct{}
-		txs, room = s.source.inventory.announce(s.id, txs)
-		kick(s.askTxs)
-		if len(txs) == 0 {
-			return nil
-		}
-		select {
-		case <-room:
-		case <-s.ctx.Done():
-			return context.Cause(s.ctx)
+	if missed := s.source.inventory.announce(s.id, txs); missed > 0 {
+		if s.missed.Add(int64(missed)) == int64(missed) {
+			s.source.log.Warn("transactions are announced faster than they are read", "peer", s.slot.addr)
 		}
 	}
+	kick(s.askTxs)
 	return nil
 }
 
@@ -97,6 +89,10 @@ func (s *session) onTx(raw []byte, id frame.Hash) error {
 		return nil
 	}
 	kick(s.askTxs) // a question less is open
+	if s.missed.Load() > 0 && s.source.inventory.roomy(s.id) {
+		s.missed.Store(0)
+		s.source.askMempool(s)
+	}
 	return s.source.queue.push(s.source.running, raw)
 }
 

@@ -16,7 +16,9 @@ type sessionID uint64
 // the next that did, and from the first again after the last. It knows no clock.
 //
 // Memory: a want for each transaction announced and not delivered, at most
-// maxAnnounced for each connection.
+// maxAnnounced for each connection. What is announced beyond that is passed over,
+// with its number told: a connection can't be left unread instead, since what
+// makes room are the answers that come behind the announcements.
 type inventory struct {
 	mu         sync.Mutex
 	retryAfter time.Duration
@@ -24,7 +26,6 @@ type inventory struct {
 	wanted     map[frame.Hash]*want
 	sessions   map[sessionID]*announced
 	asked      []question // oldest first, some long answered
-	room       *broadcast // tells that wants went away
 }
 
 // A want is a transaction that was announced and not delivered.
@@ -40,6 +41,7 @@ type announced struct {
 	queue []frame.Hash // to be asked of it; entries that were answered meanwhile are passed over
 	wants int          // in which it is an announcer
 	open  int          // questions to it
+	busy  bool         // it sends a block, behind which answers wait
 }
 
 // A question is kept to find those without an answer.
@@ -55,7 +57,6 @@ func newInventory(retryAfter time.Duration, seen int) *inventory {
 		seen:       newSeenSet(seen),
 		wanted:     make(map[frame.Hash]*want),
 		sessions:   make(map[sessionID]*announced),
-		room:       newBroadcast(),
 	}
 }
 
@@ -89,31 +90,46 @@ func (v *inventory) leave(id sessionID) []sessionID {
 		}
 	}
 	delete(v.sessions, id)
-	v.room.tell()
 	slices.Sort(kick)
 	return slices.Compact(kick)
 }
 
-// announce takes hashes that a connection told of until the bound is reached,
-// and returns those that found no room, with a channel that is closed when there
-// may be some.
-func (v *inventory) announce(id sessionID, hashes []frame.Hash) (left []frame.Hash, room <-chan struct{}) {
+// announce takes hashes that a connection told of, and returns how many of them
+// found no room.
+func (v *inventory) announce(id sessionID, hashes []frame.Hash) (missed int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[id]
 	if s == nil {
-		return nil, nil
+		return 0
 	}
-	for i, hash := range hashes {
-		if v.seen.has(hash) {
-			continue
+	for _, hash := range hashes {
+		switch {
+		case v.seen.has(hash):
+		case s.wants >= maxAnnounced:
+			missed++
+		default:
+			v.add(hash, id, s)
 		}
-		if s.wants >= maxAnnounced {
-			return hashes[i:], v.room.next()
-		}
-		v.add(hash, id, s)
 	}
-	return nil, nil
+	return missed
+}
+
+// roomy says whether half of the room for a connection's announcements is free.
+func (v *inventory) roomy(id sessionID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.sessions[id]
+	return s != nil && s.wants <= maxAnnounced/2
+}
+
+// busy notes that a connection begins or ends to send a block.
+func (v *inventory) busy(id sessionID, is bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.sessions[id]; s != nil {
+		s.busy = is
+	}
 }
 
 func (v *inventory) add(hash frame.Hash, id sessionID, s *announced) {
@@ -170,6 +186,11 @@ func (v *inventory) expire(now time.Time) []sessionID {
 		v.asked = v.asked[1:]
 		w := v.wanted[q.hash]
 		if w == nil || w.asked != q.to || !w.deadline.Equal(q.deadline) {
+			continue
+		}
+		if s := v.sessions[q.to]; s != nil && s.busy && len(w.announcers) == 1 {
+			w.deadline = now.Add(v.retryAfter)
+			v.asked = append(v.asked, question{hash: q.hash, to: q.to, deadline: w.deadline})
 			continue
 		}
 		kick = append(kick, q.to) // it has room for another question
@@ -249,7 +270,6 @@ func (v *inventory) forget(hash frame.Hash, w *want) {
 		}
 	}
 	delete(v.wanted, hash)
-	v.room.tell()
 }
 
 // after returns the announcer after id, the first after the last; id itself when

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bsv-blockchain/go-bt/v2/chainhash"
@@ -47,6 +48,8 @@ type session struct {
 
 	askTxs     chan struct{} // there may be transactions to ask for
 	askMempool chan struct{} // the mempool is to be asked for
+
+	missed atomic.Int64 // announcements passed over since there was room
 
 	headersTurn chan struct{} // holds one token: whoever takes it asks for headers
 	blockTurn   chan struct{} // likewise for a block, until it is read
@@ -197,10 +200,12 @@ func (s *session) skip(n uint64) error {
 	return nil
 }
 
-// readError says in words that the other side closed.
+// readError makes ErrDisconnected of all the ways to see that the other side has
+// closed.
 func readError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("it closed the connection: %w", err)
+	var op *net.OpError
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) {
+		return fmt.Errorf("%w (%w)", ErrDisconnected, err)
 	}
 	return err
 }

@@ -154,7 +154,9 @@ func (s *Source) kickAll() {
 func (s *Source) hear() { s.heard.Store(time.Now().UnixNano()) }
 
 // Transactions implements [chainwatch.Source]. While nobody reads, no more are
-// asked for once the queue is full.
+// asked for once the queue is full; they stay announced, up to a bound. What a
+// node announces beyond it is passed over: Status says so, and bsvd is asked for
+// its mempool when there is room again.
 func (s *Source) Transactions() <-chan []byte { return s.txs }
 
 // Wake implements [chainwatch.Source].
@@ -170,9 +172,14 @@ func (s *Source) RequestMempool() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.sessions {
-		if p.isBSVD() {
-			kick(p.askMempool)
-		}
+		s.askMempool(p)
+	}
+}
+
+// askMempool asks a node for its mempool if it is one that may be asked.
+func (s *Source) askMempool(p *session) {
+	if p.isBSVD() {
+		kick(p.askMempool)
 	}
 }
 
@@ -181,7 +188,7 @@ func (s *Source) RequestMempool() {
 func (s *Source) Status() chainwatch.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := chainwatch.Status{Connected: len(s.sessions), Height: -1, Trouble: s.trouble()}
+	st := chainwatch.Status{Connected: len(s.inOrder()), Height: -1, Trouble: s.trouble()}
 	for _, p := range s.slots {
 		st.Height = max(st.Height, p.height)
 	}
@@ -191,7 +198,8 @@ func (s *Source) Status() chainwatch.Status {
 	return st
 }
 
-// trouble describes the first node that isn't connected though it was tried.
+// trouble describes the first node that isn't connected though it was tried, or
+// else the first whose announcements were passed over.
 func (s *Source) trouble() string {
 	down := 0
 	var first *slot
@@ -205,12 +213,21 @@ func (s *Source) trouble() string {
 	}
 	switch {
 	case first == nil:
-		return ""
+		return s.missed()
 	case down < len(s.slots):
 		return fmt.Sprintf("%d of %d nodes not connected: %s", down, len(s.slots), first.trouble())
 	default:
 		return first.trouble()
 	}
+}
+
+func (s *Source) missed() string {
+	for _, p := range s.inOrder() {
+		if n := p.missed.Load(); n > 0 {
+			return fmt.Sprintf("node %s announces transactions faster than they are read: %d were passed over", p.slot.addr, n)
+		}
+	}
+	return ""
 }
 
 // joined makes a connection available after its handshake.
@@ -223,9 +240,7 @@ func (s *Source) joined(p *session) {
 	s.changed.tell()
 	s.mu.Unlock()
 	s.log.Info("connected to a node", "peer", p.slot.addr, "agent", p.agent, "height", p.height)
-	if p.isBSVD() {
-		kick(p.askMempool)
-	}
+	s.askMempool(p)
 	kick(s.wake)
 }
 
@@ -257,10 +272,14 @@ func (s *Source) connected(ctx context.Context) ([]*session, error) {
 	}
 }
 
+// inOrder leaves out connections that have ended while their reader still waits
+// for room in the queue.
 func (s *Source) inOrder() []*session {
 	list := make([]*session, 0, len(s.sessions))
 	for _, p := range s.sessions {
-		list = append(list, p)
+		if p.ctx.Err() == nil {
+			list = append(list, p)
+		}
 	}
 	slices.SortFunc(list, func(a, b *session) int { return cmp.Compare(a.slot.index, b.slot.index) })
 	return list

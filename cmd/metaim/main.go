@@ -110,6 +110,14 @@ func asUsage(c *cobra.Command) {
 
 // commands are the program's commands, in the order in which help lists them.
 var commands = []func(*program) *cobra.Command{
+	newDemo,
+	newServe,
+	newDevnet,
+	newKey,
+	newName,
+	newSend,
+	newInbox,
+	newWatch,
 	newFrame,
 	newVersion,
 }

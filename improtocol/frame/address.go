@@ -6,7 +6,8 @@ import (
 	"fmt"
 
 	"github.com/libsv/go-bk/base58"
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // an address is a RIPEMD-160 hash
+	//lint:ignore SA1019 an address is a RIPEMD-160 hash
+	"golang.org/x/crypto/ripemd160"
 )
 
 // A KeyHash is the 20-byte hash of a public key in one of its two forms: what

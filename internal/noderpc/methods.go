@@ -88,7 +88,9 @@ func (c *Client) Generate(ctx context.Context, blocks int) ([]frame.Hash, error)
 }
 
 // AddNode tells the node about another one, "host:port". The command is "add"
-// (kept, tried again), "onetry" (once) or "remove" (of one that was added).
+// (kept, tried again), "onetry" (once) or "remove" (of one that was added). bsvd
+// connects again to one that was removed: there, use "onetry" and the method node
+// with "disconnect".
 func (c *Client) AddNode(ctx context.Context, address, command string) error {
 	return c.Call(ctx, "addnode", []any{address, command}, nil)
 }

@@ -94,13 +94,18 @@ CREATE TABLE frames (
 );
 CREATE INDEX frames_by_tx ON frames (tx);
 CREATE INDEX frames_by_address ON frames (address, tx) WHERE address IS NOT NULL;
+CREATE INDEX frames_by_new_address ON frames (new_address) WHERE new_address IS NOT NULL;
 CREATE INDEX frames_by_frame_id ON frames (frame_id) WHERE frame_id IS NOT NULL;
 CREATE INDEX frames_by_name ON frames (name) WHERE name IS NOT NULL;
 CREATE INDEX frames_by_place ON frames (height, position, output) WHERE height IS NOT NULL;
+
+-- The facts: one look in one of these, however many frames were refused.
+CREATE INDEX frames_valid_ids ON frames (frame_id) WHERE frame_id IS NOT NULL AND height IS NOT NULL AND verdict = 'valid';
 CREATE INDEX frames_valid_contents ON frames (content_id, time_order) WHERE content_id IS NOT NULL AND height IS NOT NULL AND verdict = 'valid';
 CREATE INDEX frames_valid_names ON frames (name, holder, time_order) WHERE name IS NOT NULL AND height IS NOT NULL AND verdict = 'valid';
 CREATE INDEX frames_valid_peers ON frames (holder, ip, time_order) WHERE ip IS NOT NULL AND height IS NOT NULL AND verdict = 'valid';
-CREATE INDEX frames_valid_new_addresses ON frames (new_address) WHERE new_address IS NOT NULL AND height IS NOT NULL AND verdict = 'valid';
+CREATE INDEX frames_valid_keys ON frames (address) WHERE signed_key IS NOT NULL AND height IS NOT NULL AND verdict = 'valid';
+CREATE INDEX frames_valid_keys2 ON frames (new_address) WHERE signed_key2 IS NOT NULL AND height IS NOT NULL AND verdict = 'valid';
 
 -- Message bodies, which may be megabytes, apart from what changes.
 CREATE TABLE bodies (

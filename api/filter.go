@@ -1,0 +1,387 @@
+package api
+
+import (
+	"slices"
+
+	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/nprotocol"
+)
+
+// A rule is a filter as checked and read. It doesn't change.
+type rule struct {
+	given                    client.Filter
+	addresses, peers         []frame.KeyHash
+	names, peerNames         []string // followed
+	seen, confirmed, refused bool
+}
+
+// A matcher says which events a subscription wants: those that one of its rules
+// takes. It doesn't change.
+type matcher struct{ rules []*rule }
+
+// everything that counts is what a subscription without filters asks for.
+var everything = client.Filter{}
+
+func (s *Server) matcher(filters []client.Filter) (*matcher, error) {
+	if len(filters) > s.limits.Filters {
+		return nil, badRequest("too_many", "a subscription may have %d filters", s.limits.Filters)
+	}
+	if len(filters) == 0 {
+		filters = []client.Filter{everything}
+	}
+	m := &matcher{}
+	for _, f := range filters {
+		r, err := s.rule(f)
+		if err != nil {
+			return nil, err
+		}
+		m.rules = append(m.rules, r)
+	}
+	return m, nil
+}
+
+func (s *Server) rule(f client.Filter) (*rule, error) {
+	lists := [][]string{f.Address, f.Name, f.Peer, f.Type, f.Encryption, f.State}
+	for _, list := range lists {
+		if len(list) > s.limits.FilterValues {
+			return nil, badRequest("too_many", "a list in a filter may have %d values", s.limits.FilterValues)
+		}
+		if f.Blocks && len(list) > 0 {
+			return nil, badRequest("bad_filter", "blocks stands alone in its filter: events of blocks have no address, type or state")
+		}
+	}
+	r := &rule{given: f}
+	var err error
+	for _, text := range f.Address {
+		h, err := s.address(text)
+		if err != nil {
+			return nil, err
+		}
+		r.addresses = append(r.addresses, h)
+	}
+	if r.names, err = checkNames(f.Name); err != nil {
+		return nil, err
+	}
+	if len(f.Peer) > 0 && len(f.Address)+len(f.Name) == 0 {
+		return nil, badRequest("bad_filter", "peer needs address or name: it asks for what is between the two")
+	}
+	for _, text := range f.Peer {
+		if h, err := s.network.ParseAddress(text); err == nil {
+			r.peers = append(r.peers, h)
+			continue
+		}
+		name, err := checkNames([]string{text})
+		if err != nil {
+			return nil, err
+		}
+		r.peerNames = append(r.peerNames, name...)
+	}
+	return r, r.states(f.State)
+}
+
+func checkNames(names []string) ([]string, error) {
+	for _, name := range names {
+		if err := nprotocol.CheckName(name); err != nil {
+			return nil, badRequest("bad_name", "%q: %v", name, err)
+		}
+	}
+	return names, nil
+}
+
+func (r *rule) states(list []string) error {
+	if len(list) == 0 {
+		list = []string{"seen", "confirmed"}
+	}
+	for _, state := range list {
+		switch state {
+		case "seen":
+			r.seen = true
+		case "confirmed":
+			r.confirmed = true
+		case "refused":
+			r.refused = true
+		default:
+			return badRequest("bad_state", "state %q is none of seen, confirmed, refused", state)
+		}
+	}
+	return nil
+}
+
+// names returns the names that the matcher follows, each once.
+func (m *matcher) names() []string {
+	var all []string
+	for _, r := range m.rules {
+		all = append(all, r.names...)
+		all = append(all, r.peerNames...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// wants tells what the index of subscriptions must know: whether events of
+// blocks are wanted, and whether those of any address.
+func (m *matcher) wants() (blocks, any bool) {
+	for _, r := range m.rules {
+		blocks = blocks || r.given.Blocks
+		any = any || !r.given.Blocks && len(r.addresses)+len(r.names) == 0
+	}
+	return blocks, any
+}
+
+// addresses returns the addresses that the rules name themselves.
+func (m *matcher) addresses() []frame.KeyHash {
+	var all []frame.KeyHash
+	for _, r := range m.rules {
+		all = append(all, r.addresses...)
+	}
+	return all
+}
+
+// without returns the matcher less the filters given.
+func (m *matcher) without(filters []client.Filter) (*matcher, error) {
+	left := slices.Clone(m.rules)
+	for _, f := range filters {
+		i := slices.IndexFunc(left, func(r *rule) bool { return equalFilters(r.given, f) })
+		if i < 0 {
+			return nil, badRequest("no_such_filter", "the subscription has no filter like one of those to remove")
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	return &matcher{left}, nil
+}
+
+func equalFilters(a, b client.Filter) bool {
+	return a.Blocks == b.Blocks && slices.Equal(a.Address, b.Address) && slices.Equal(a.Name, b.Name) &&
+		slices.Equal(a.Peer, b.Peer) && slices.Equal(a.Type, b.Type) &&
+		slices.Equal(a.Encryption, b.Encryption) && slices.Equal(a.State, b.State)
+}
+
+// A resolver tells whose a name is for an entry.
+type resolver func(name string, e *index.Entry) (frame.KeyHash, bool)
+
+// match tells whether an event is wanted, and which of the addresses asked for
+// it concerns.
+func (m *matcher) match(ev *index.Event, resolve resolver) (asked []frame.KeyHash, ok bool) {
+	for _, r := range m.rules {
+		concerned, takes := r.match(ev, resolve)
+		ok = ok || takes
+		if takes {
+			asked = append(asked, concerned...)
+		}
+	}
+	return asked, ok
+}
+
+func (r *rule) match(ev *index.Event, resolve resolver) ([]frame.KeyHash, bool) {
+	e := ev.Entry
+	if e == nil || r.given.Blocks {
+		return nil, e == nil && r.given.Blocks
+	}
+	if !r.admits(ev) {
+		return nil, false
+	}
+	if e.Message == nil {
+		return nil, r.matchRecord(e, resolve)
+	}
+	if !oneOf(r.given.Type, e.Message.Type) || !oneOf(r.given.Encryption, e.Message.Encryption) {
+		return nil, false
+	}
+	if len(r.addresses)+len(r.names) == 0 {
+		return nil, true
+	}
+	own := intersect(r.parties(r.addresses, r.names, e, resolve), concerned(e))
+	if len(r.given.Peer) == 0 {
+		return own, len(own) > 0
+	}
+	peers := r.parties(r.peers, r.peerNames, e, resolve)
+	own = slices.DeleteFunc(own, func(h frame.KeyHash) bool { return !between(e, h, peers) })
+	return own, len(own) > 0
+}
+
+func oneOf(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }
+
+// parties returns fixed addresses and those that names stand for.
+func (r *rule) parties(fixed []frame.KeyHash, names []string, e *index.Entry, resolve resolver) []frame.KeyHash {
+	all := slices.Clone(fixed)
+	for _, name := range names {
+		if h, ok := resolve(name, e); ok {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+func intersect(a, b []frame.KeyHash) []frame.KeyHash {
+	return slices.DeleteFunc(a, func(h frame.KeyHash) bool { return !slices.Contains(b, h) })
+}
+
+// between tells whether a message went from own to a peer or from a peer to own.
+func between(e *index.Entry, own frame.KeyHash, peers []frame.KeyHash) bool {
+	if e.Address == nil {
+		return false
+	}
+	if *e.Address == own {
+		return slices.ContainsFunc(e.Recipients(), func(h frame.KeyHash) bool { return slices.Contains(peers, h) })
+	}
+	return slices.Contains(peers, *e.Address)
+}
+
+func (r *rule) matchRecord(e *index.Entry, resolve resolver) bool {
+	if len(r.given.Type)+len(r.given.Encryption)+len(r.given.Peer) > 0 {
+		return false // asks for messages
+	}
+	if len(r.addresses)+len(r.names) == 0 {
+		return true
+	}
+	if e.Protocol == frame.N && slices.Contains(r.names, e.Record.Name) {
+		return true
+	}
+	return len(intersect(r.parties(r.addresses, r.names, e, resolve), concerned(e))) > 0
+}
+
+// admits compares the state wanted with what happened. What was refused isn't
+// told of unasked, unless it counted before: who was told must hear of it.
+func (r *rule) admits(ev *index.Event) bool {
+	now, before := counts(ev.Verdict), counts(ev.From)
+	if ev.Kind == index.KindOf(ev.Entry.Protocol, index.EventRejudged) {
+		return r.refused && !(now && before) || (r.seen || r.confirmed) && (now || before)
+	}
+	if !now {
+		return r.refused
+	}
+	switch ev.Kind {
+	case index.KindOf(ev.Entry.Protocol, index.EventSeen):
+		return r.seen
+	case index.KindOf(ev.Entry.Protocol, index.EventConfirmed):
+		return r.confirmed
+	}
+	return r.seen || r.confirmed
+}
+
+// concerned returns the addresses that an entry concerns: who sent and who
+// receives a message; who holds, gives and gets a name. That a registration
+// address was paid concerns nobody.
+func concerned(e *index.Entry) []frame.KeyHash {
+	switch {
+	case e.Message != nil:
+		all := e.Tx.Reached()
+		if e.Address != nil && !slices.Contains(all, *e.Address) {
+			all = append(all, *e.Address)
+		}
+		return all
+	case e.Record != nil && e.Record.Operation == nprotocol.Transfer:
+		return []frame.KeyHash{e.Record.Address, e.Record.NewAddress}
+	case e.Record != nil:
+		return []frame.KeyHash{e.Record.Address}
+	}
+	return nil
+}
+
+// A timeline tells who held the names of a matcher when, as one snapshot has it.
+type timeline struct {
+	holders map[string][]holding
+	now     map[string]frame.KeyHash
+	// involved are all addresses that operations on the names name; unknown when
+	// there are more operations than are read.
+	involved []frame.KeyHash
+	unknown  bool
+}
+
+// A holding begins with a valid confirmed operation and ends with the next.
+type holding struct {
+	from    nprotocol.Position
+	expires int64 // Unix seconds; 0 after a delete
+	address frame.KeyHash
+}
+
+func position(e *index.Entry) nprotocol.Position {
+	return nprotocol.Position{Height: e.Height, Index: e.Tx.Index, Output: e.Output}
+}
+
+func (v *view) timeline(names []string) (*timeline, error) {
+	t := &timeline{holders: map[string][]holding{}, now: map[string]frame.KeyHash{}}
+	for _, name := range names {
+		entries, err := v.NameEntries(name, nameEntriesMax)
+		if err != nil {
+			return nil, err
+		}
+		t.unknown = t.unknown || len(entries) >= nameEntriesMax
+		for _, e := range entries {
+			t.involved = append(t.involved, concerned(e)...)
+			if e.State == index.Confirmed && e.Verdict == frame.Valid {
+				t.holders[name] = append(t.holders[name], held(e))
+			}
+		}
+		slices.SortFunc(t.holders[name], func(a, b holding) int { return a.from.Compare(b.from) })
+	}
+	var err error
+	t.now, err = v.holders(names)
+	return t, err
+}
+
+func held(e *index.Entry) holding {
+	h := holding{from: position(e), expires: e.Time + nprotocol.Lifetime, address: e.Record.Address}
+	switch e.Record.Operation {
+	case nprotocol.Transfer:
+		h.address = e.Record.NewAddress
+	case nprotocol.Delete:
+		h.expires = 0
+	}
+	return h
+}
+
+// holders resolves names at the view's tip; those that are nobody's stay out.
+func (v *view) holders(names []string) (map[string]frame.KeyHash, error) {
+	found := make(map[string]frame.KeyHash, len(names))
+	if len(names) == 0 {
+		return found, nil
+	}
+	facts, err := v.Facts(index.Need{Names: names})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if h, ok := facts.Ledger.Resolve(name, v.tip.MedianTime); ok {
+			found[name] = h
+		}
+	}
+	return found, nil
+}
+
+// resolve tells whose a name was where an entry stands; for what is unconfirmed,
+// whose it is now.
+func (t *timeline) resolve(name string, e *index.Entry) (frame.KeyHash, bool) {
+	if e.State != index.Confirmed {
+		h, ok := t.now[name]
+		return h, ok
+	}
+	list := t.holders[name]
+	i, exact := slices.BinarySearchFunc(list, position(e), func(h holding, at nprotocol.Position) int {
+		return h.from.Compare(at)
+	})
+	if !exact {
+		i--
+	}
+	if i < 0 || e.Time >= list[i].expires {
+		return frame.KeyHash{}, false
+	}
+	return list[i].address, true
+}
+
+// historyQuery returns the query for the events that a matcher may want.
+func (m *matcher) historyQuery(t *timeline) index.EventQuery {
+	blocks, any := m.wants()
+	if any || t.unknown {
+		return index.EventQuery{}
+	}
+	q := index.EventQuery{Addresses: append(m.addresses(), t.involved...), Blocks: blocks}
+	slices.SortFunc(q.Addresses, func(a, b frame.KeyHash) int { return slices.Compare(a[:], b[:]) })
+	q.Addresses = slices.Compact(q.Addresses)
+	if len(q.Addresses) == 0 {
+		// none would mean all: an address that nobody has keeps frames out
+		q.Addresses = []frame.KeyHash{{}}
+	}
+	return q
+}

@@ -1,0 +1,448 @@
+package api
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+)
+
+// gateEvents bounds what is kept for a subscription while it reads history. More
+// is read from the store.
+const gateEvents = 256
+
+// A hub knows who wants which events. Its lock guards all of it and the state of
+// every subscription; it is taken before a connection's.
+type hub struct {
+	mu     sync.Mutex
+	ctx    context.Context // of Run; nil while it doesn't run
+	epoch  string
+	cursor int64 // of the last event handed out
+	tip    index.Tip
+	marks  int64 // numbers the hand-outs
+
+	conns     map[*conn]struct{}
+	joined    sync.WaitGroup // connections
+	byAddress map[frame.KeyHash]set
+	byName    map[string]set // who follows the name
+	any       set            // who wants events of any address
+	blocks    set
+	names     map[string]*followed
+	namesAt   map[frame.KeyHash]map[string]struct{} // names followed, by their address
+}
+
+type set map[*subscription]struct{}
+
+// A followed name is one that subscriptions name, with its present address.
+type followed struct {
+	users   int
+	address frame.KeyHash
+	held    bool
+	known   bool // address and held are
+}
+
+func newHub() *hub {
+	return &hub{
+		conns: map[*conn]struct{}{}, byAddress: map[frame.KeyHash]set{}, byName: map[string]set{},
+		any: set{}, blocks: set{}, names: map[string]*followed{}, namesAt: map[frame.KeyHash]map[string]struct{}{},
+	}
+}
+
+func (h *hub) running() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ctx != nil
+}
+
+func put[K comparable](m map[K]set, key K, sub *subscription) {
+	if m[key] == nil {
+		m[key] = set{}
+	}
+	m[key][sub] = struct{}{}
+}
+
+func remove[K comparable](m map[K]set, key K, sub *subscription) {
+	delete(m[key], sub)
+	if len(m[key]) == 0 {
+		delete(m, key)
+	}
+}
+
+// enter puts a subscription where events find it.
+func (h *hub) enter(sub *subscription) {
+	blocks, any := sub.match.wants()
+	if blocks {
+		h.blocks[sub] = struct{}{}
+	}
+	if any {
+		h.any[sub] = struct{}{}
+	}
+	for _, a := range sub.match.addresses() {
+		put(h.byAddress, a, sub)
+	}
+	for _, name := range sub.match.names() {
+		put(h.byName, name, sub)
+	}
+}
+
+func (h *hub) leave(sub *subscription) {
+	delete(h.blocks, sub)
+	delete(h.any, sub)
+	for _, a := range sub.match.addresses() {
+		remove(h.byAddress, a, sub)
+	}
+	for _, name := range sub.match.names() {
+		remove(h.byName, name, sub)
+	}
+}
+
+// follow begins to keep track of names. Until learn, those that are new have no
+// known address.
+func (h *hub) follow(names []string) {
+	for _, name := range names {
+		if h.names[name] == nil {
+			h.names[name] = &followed{}
+		}
+		h.names[name].users++
+	}
+}
+
+func (h *hub) unfollow(names []string) {
+	for _, name := range names {
+		f := h.names[name]
+		if f.users--; f.users > 0 {
+			continue
+		}
+		h.place(name, f, false)
+		delete(h.names, name)
+	}
+}
+
+// learn sets the addresses of names that aren't known yet. An event that came in
+// the meantime knows better.
+func (h *hub) learn(names []string, found map[string]frame.KeyHash) {
+	for _, name := range names {
+		f := h.names[name]
+		if f == nil || f.known {
+			continue
+		}
+		f.known = true
+		f.address, f.held = found[name]
+		h.place(name, f, true)
+	}
+}
+
+// place enters a name at its address, or takes it away from there.
+func (h *hub) place(name string, f *followed, there bool) {
+	switch {
+	case !f.held:
+	case there:
+		if h.namesAt[f.address] == nil {
+			h.namesAt[f.address] = map[string]struct{}{}
+		}
+		h.namesAt[f.address][name] = struct{}{}
+	default:
+		delete(h.namesAt[f.address], name)
+		if len(h.namesAt[f.address]) == 0 {
+			delete(h.namesAt, f.address)
+		}
+	}
+}
+
+// resolve is the resolver of live events.
+func (h *hub) resolve(name string, _ *index.Entry) (frame.KeyHash, bool) {
+	f := h.names[name]
+	if f == nil || !f.held {
+		return frame.KeyHash{}, false
+	}
+	return f.address, true
+}
+
+// resolved shows the addresses of names for clients; of those that nobody holds,
+// an empty one.
+func (h *hub) resolved(network frame.Network, names []string) map[string]string {
+	if len(names) == 0 {
+		return nil
+	}
+	shown := make(map[string]string, len(names))
+	for _, name := range names {
+		shown[name] = ""
+		if a, ok := h.resolve(name, nil); ok {
+			shown[name] = network.Address(a)
+		}
+	}
+	return shown
+}
+
+// candidates yields the subscriptions that may want an event, each once.
+func (h *hub) candidates(ev *index.Event, yield func(*subscription)) {
+	h.marks++
+	each := func(s set) {
+		for sub := range s {
+			if sub.mark != h.marks {
+				sub.mark = h.marks
+				yield(sub)
+			}
+		}
+	}
+	if ev.Entry == nil {
+		each(h.blocks)
+		return
+	}
+	each(h.any)
+	for _, a := range concerned(ev.Entry) {
+		each(h.byAddress[a])
+		for name := range h.namesAt[a] {
+			each(h.byName[name])
+		}
+	}
+	if ev.Entry.Record != nil && ev.Entry.Protocol == frame.N {
+		each(h.byName[ev.Entry.Record.Name])
+	}
+}
+
+// A told event is ready to be sent: what stands after a subscription's head.
+type told struct {
+	seq  int64
+	tail []byte
+	move bool // says that a name moved: it isn't in the store's log
+}
+
+// tell hands one event to whom it concerns. It waits for nobody.
+func (h *hub) tell(v *view, ev *index.Event) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := encoder{view: v, event: ev}
+	var failed error
+	h.candidates(ev, func(sub *subscription) {
+		asked, ok := sub.match.match(ev, h.resolve)
+		if !ok {
+			return
+		}
+		tail, err := c.tail(asked)
+		if err != nil {
+			failed = err
+			return
+		}
+		sub.hand(told{seq: ev.Seq, tail: tail})
+	})
+	h.moveBy(v, ev)
+	h.cursor = ev.Seq
+	return failed
+}
+
+// moveBy moves a followed name as a confirmed operation on it says.
+func (h *hub) moveBy(v *view, ev *index.Event) {
+	e := ev.Entry
+	if ev.Kind != index.KindOf(frame.N, index.EventConfirmed) || ev.Verdict != frame.Valid || e.Record == nil {
+		return
+	}
+	if h.names[e.Record.Name] == nil {
+		return
+	}
+	to := held(e)
+	h.move(v, e.Record.Name, to.address, to.expires != 0, ev.Seq)
+}
+
+// move gives a name another address and tells those who follow it.
+func (h *hub) move(v *view, name string, to frame.KeyHash, held bool, seq int64) {
+	f := h.names[name]
+	if f.known && f.held == held && (!held || f.address == to) {
+		return
+	}
+	ev := client.Event{Cursor: cursor{eventCursor, v.epoch, seq}.String(), Kind: client.SubscriptionMoved, Name: name}
+	if f.held {
+		ev.From = v.network.Address(f.address)
+	}
+	known := f.known
+	h.place(name, f, false)
+	f.address, f.held, f.known = to, held, true
+	h.place(name, f, true)
+	if held {
+		ev.To = v.network.Address(to)
+	}
+	if !known {
+		return // who subscribes right now hears of the address itself
+	}
+	tail, err := tailOf(ev)
+	if err != nil {
+		return // a struct of texts always has a JSON form
+	}
+	for sub := range h.byName[name] {
+		sub.hand(told{seq: seq, tail: tail, move: true})
+	}
+}
+
+// reconcile sets followed names to what a snapshot says once its last event is
+// handed out: names expire without an event, and a reorganisation moves them
+// back.
+func (h *hub) reconcile(v *view, names []string, found map[string]frame.KeyHash) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		if f := h.names[name]; f != nil && f.known {
+			to, held := found[name]
+			h.move(v, name, to, held, h.cursor)
+		}
+	}
+	h.tip = v.tip
+}
+
+// Run reads the log of events and hands them out until ctx ends. Then it says
+// bye to every connection and waits until all are closed.
+func (s *Server) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.timing.Poll)
+	defer tick.Stop()
+	for started := false; ; {
+		var err error
+		if started {
+			err = s.advance(ctx)
+		} else if err = s.start(ctx); err == nil {
+			started = true
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("events can't be read; trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			s.sayBye(client.CodeShutdown, true)
+			s.hub.joined.Wait()
+			return nil
+		case <-s.cfg.Wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// start begins with the last event that the log has now.
+func (s *Server) start(ctx context.Context) error {
+	return s.read(ctx, func(v *view) error {
+		last, err := v.LastSeq()
+		if err != nil {
+			return err
+		}
+		h := s.hub
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.ctx, h.epoch, h.cursor, h.tip = ctx, v.epoch, last, v.tip
+		return nil
+	})
+}
+
+// sayBye closes every connection; done says that no more are taken.
+func (s *Server) sayBye(code string, done bool) {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if done {
+		h.ctx = nil
+	}
+	for c := range h.conns {
+		after := rand.Int64N(int64(s.timing.ByeAfter)) //nolint:gosec // spreads load, no secret
+		c.bye(client.Reply{Type: "bye", Code: code, Reconnect: true, AfterMS: time.Duration(after).Milliseconds()},
+			client.CloseReconnect, code)
+		c.cancel()
+	}
+}
+
+// A batch is what one snapshot says after a place in the log.
+type batch struct {
+	idle   bool // nobody was connected, so no events were read
+	view   *view
+	last   int64
+	events []*index.Event
+	names  []string                 // to be resolved anew, because the tip is new
+	found  map[string]frame.KeyHash // who holds them
+}
+
+// advance hands out all events up to the end of the log.
+func (s *Server) advance(ctx context.Context) error {
+	for {
+		b, err := s.next(ctx)
+		if err != nil {
+			return err
+		}
+		if !s.sameHistory(b) {
+			return nil
+		}
+		if b.idle && s.hub.skip(b) {
+			return nil
+		}
+		if b.idle {
+			continue // somebody came in the meantime
+		}
+		for _, ev := range b.events {
+			if err := s.hub.tell(b.view, ev); err != nil {
+				s.log.Error("event can't be written", "seq", ev.Seq, "error", err)
+			}
+		}
+		if len(b.events) < readAtOnce {
+			s.hub.reconcile(b.view, b.names, b.found)
+			return nil
+		}
+	}
+}
+
+// next reads the events after the hub's cursor.
+func (s *Server) next(ctx context.Context) (*batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timing.Request)
+	defer cancel()
+	h := s.hub
+	b := &batch{}
+	h.mu.Lock()
+	after, tip := h.cursor, h.tip
+	b.idle = len(h.conns) == 0
+	for name := range h.names {
+		b.names = append(b.names, name)
+	}
+	h.mu.Unlock()
+	err := s.read(ctx, func(v *view) (err error) {
+		b.view = v
+		if b.last, err = v.LastSeq(); err != nil || b.idle || b.last == after && v.tip.Hash == tip.Hash {
+			b.names = nil // nothing is new
+			return err
+		}
+		if b.events, err = v.Events(index.EventQuery{After: after, Limit: readAtOnce}); err != nil {
+			return err
+		}
+		if len(b.events) == readAtOnce || v.tip.Hash == tip.Hash {
+			b.names = nil
+			return nil
+		}
+		b.found, err = v.holders(b.names)
+		return err
+	})
+	return b, err
+}
+
+// skip passes over what nobody listens to, if that is still so.
+func (h *hub) skip(b *batch) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.conns) > 0 {
+		return false
+	}
+	h.cursor, h.tip = b.last, b.view.tip
+	return true
+}
+
+// sameHistory tells whether a batch goes on where the hub is. When the index was
+// made anew under us, everyone must come again and learn it from their cursors.
+func (s *Server) sameHistory(b *batch) bool {
+	h := s.hub
+	h.mu.Lock()
+	same := b.view.epoch == h.epoch && b.last >= h.cursor
+	if !same {
+		h.epoch, h.cursor, h.tip = b.view.epoch, b.last, b.view.tip
+	}
+	h.mu.Unlock()
+	if !same {
+		s.log.Warn("the index was made anew: all subscribers must start again")
+		s.sayBye(client.CodeHistory, false)
+	}
+	return same
+}

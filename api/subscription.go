@@ -1,0 +1,347 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/index"
+)
+
+// A subscription is what one connection wants to be told. It is live, and then
+// events go to the connection's queue as they come; or it is behind, and the
+// connection's writer reads them from the store, while the newest are kept at
+// the gate. The hub's lock guards it.
+//
+// The way from the one to the other has no gap and tells nothing twice: the gate
+// opens, then a snapshot is read to its last event C; what the gate got in the
+// meantime beyond C follows in order, and the subscription is live. When the
+// gate is full, another snapshot is read.
+type subscription struct {
+	conn  *conn
+	id    string
+	head  [2][]byte // of frames of the phases history and live
+	match *matcher
+	mark  int64 // of the last event that it was a candidate for
+	ended bool
+
+	gated    bool // behind
+	gate     []told
+	gateFull bool
+	openAt   int64 // the hub's cursor when the gate was opened
+	after    int64 // while behind: all up to here has been told
+	since    int32 // no history below this height
+	left     int   // events of history that may still be told; -1: all
+	caughtUp bool
+	lagging  time.Time // since when it is behind for being slow; zero when it isn't
+	moves    []told    // of names, untold while behind
+}
+
+// hand gives an event to the subscription.
+func (sub *subscription) hand(t told) {
+	switch {
+	case sub.ended:
+	case !sub.gated:
+		sub.conn.push(sub, t)
+	case t.move:
+		sub.keepMove(t)
+	case len(sub.gate) >= gateEvents:
+		sub.gate, sub.gateFull = nil, true
+	case !sub.gateFull:
+		sub.gate = append(sub.gate, t)
+	}
+}
+
+func (sub *subscription) keepMove(t told) {
+	if len(sub.moves) >= gateEvents {
+		sub.moves = sub.moves[1:]
+	}
+	sub.moves = append(sub.moves, t)
+}
+
+// fallBehind makes a live subscription read from the store after a seq.
+func (sub *subscription) fallBehind(after int64) {
+	if sub.gated || sub.ended {
+		return
+	}
+	sub.gated, sub.after, sub.gate, sub.gateFull = true, after, nil, true
+	sub.lagging = time.Now()
+	sub.conn.behind = append(sub.conn.behind, sub)
+}
+
+// phase returns the index into head.
+func (sub *subscription) phase() int {
+	if sub.caughtUp {
+		return 1
+	}
+	return 0
+}
+
+const longestSubID = 64
+
+// do carries out one request.
+func (c *conn) do(req client.Request) error {
+	switch req.Type {
+	case "hello", "ping":
+		c.reply(client.Reply{Type: "ok", ID: req.ID})
+		return nil
+	case "sub":
+		return c.subscribe(req)
+	case "mod":
+		return c.modify(req)
+	case "unsub":
+		return c.unsubscribe(req)
+	case "pub":
+		return c.publish(req)
+	}
+	return badRequest("bad_frame", "the type %q is none of hello, sub, mod, unsub, pub, ping", req.Type)
+}
+
+// A beginning says where a subscription starts, as read in one snapshot.
+type beginning struct {
+	now   bool
+	after int64
+	since int32
+}
+
+func (c *conn) subscribe(req client.Request) error {
+	if req.ID == "" || len(req.ID) > longestSubID {
+		return badRequest("bad_id", "a sub needs an id of 1 to %d bytes", longestSubID)
+	}
+	if req.Limit < 0 {
+		return badRequest("bad_limit", "limit can't be negative")
+	}
+	match, err := c.server.matcher(req.Filter)
+	if err != nil {
+		return err
+	}
+	names := match.names()
+	if err := c.reserve(req.ID, names); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.server.timing.Request)
+	defer cancel()
+	var begin beginning
+	err = c.server.read(ctx, func(v *view) (err error) {
+		if begin, err = v.beginning(req); err != nil {
+			return err
+		}
+		return c.learn(v, names)
+	})
+	if err != nil {
+		c.hub.mu.Lock()
+		c.hub.unfollow(names)
+		c.hub.mu.Unlock()
+		return err
+	}
+	sub := &subscription{
+		conn: c, id: req.ID, match: match, after: begin.after, since: begin.since, left: -1,
+		head: [2][]byte{head(req.ID, client.PhaseHistory), head(req.ID, client.PhaseLive)},
+	}
+	if req.Limit > 0 {
+		sub.left = req.Limit
+	}
+	c.begin(sub, begin.now)
+	return nil
+}
+
+// reserve checks that a subscription may be added, and follows its names.
+func (c *conn) reserve(id string, names []string) error {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	if c.subs[id] != nil {
+		return badRequest("sub_exists", "there is a subscription %q on this connection already", id)
+	}
+	if len(c.subs) >= c.server.limits.Subscriptions {
+		return badRequest("too_many", "a connection may have %d subscriptions", c.server.limits.Subscriptions)
+	}
+	c.hub.follow(names)
+	return nil
+}
+
+func (c *conn) learn(v *view, names []string) error {
+	found, err := v.holders(names)
+	if err != nil {
+		return err
+	}
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	c.hub.learn(names, found)
+	return nil
+}
+
+// beginning reads where a request starts: at a cursor, at a time, at the start
+// or now.
+func (v *view) beginning(req client.Request) (b beginning, err error) {
+	given := 0
+	for _, is := range []bool{req.Cursor != "", req.Since != 0, req.From != ""} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return b, badRequest("bad_frame", "only one of cursor, since and from can be given")
+	case req.Cursor != "":
+		if b.after, err = parseCursor(req.Cursor, eventCursor, v.epoch); err != nil {
+			return b, err
+		}
+		last, err := v.LastSeq()
+		if err != nil {
+			return b, err
+		}
+		return b, checkAhead(b.after, last)
+	case req.Since != 0:
+		b.since, err = v.heightAt(req.Since)
+		return b, err
+	case req.From == "start":
+		return b, nil
+	case req.From == "" || req.From == "now":
+		b.now = true
+		return b, nil
+	}
+	return b, badRequest("bad_frame", "from %q is neither now nor start", req.From)
+}
+
+// heightAt returns the height of the first block whose median time is not before
+// a time; that of the next block when there is none yet.
+func (v *view) heightAt(when int64) (int32, error) {
+	var failed error
+	height := sort.Search(int(v.tip.Height)+1, func(h int) bool {
+		b, err := v.BlockAt(int32(h))
+		if err != nil && !errors.Is(err, index.ErrNotFound) { // an index may begin above block 0
+			failed = err
+		}
+		return err == nil && b.MedianTime >= when
+	})
+	return int32(height), failed
+}
+
+// begin enters a subscription: live at once when it starts now, else behind.
+func (c *conn) begin(sub *subscription, now bool) {
+	h := c.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.reply(client.Reply{Type: "ok", ID: sub.id})
+	c.subs[sub.id] = sub
+	h.enter(sub)
+	if !now {
+		sub.gated, sub.gateFull = true, true
+		c.behind = append(c.behind, sub)
+		ring(c.wake)
+		return
+	}
+	sub.caughtUp = true
+	c.reply(sub.caughtUpAt(h.cursor))
+}
+
+// caughtUpAt says that the history up to a seq has been told.
+func (sub *subscription) caughtUpAt(seq int64) client.Reply {
+	h := sub.conn.hub
+	r := client.Reply{Type: "caught_up", Complete: true, Names: h.resolved(sub.conn.server.network, sub.match.names())}
+	r.Sub, r.Cursor = sub.id, cursor{eventCursor, h.epoch, seq}.String()
+	return r
+}
+
+func (c *conn) find(id string) (*subscription, error) {
+	sub := c.subs[id]
+	if sub == nil {
+		return nil, badRequest("no_such_sub", "there is no subscription %q on this connection", id)
+	}
+	return sub, nil
+}
+
+func (c *conn) unsubscribe(req client.Request) error {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	sub, err := c.find(req.Sub)
+	if err != nil {
+		return err
+	}
+	c.drop(sub)
+	c.withdraw(sub)
+	c.reply(client.Reply{Type: "ok", ID: req.ID})
+	return nil
+}
+
+// modify changes the filters of a subscription from the hub's cursor on, which
+// the answer names.
+func (c *conn) modify(req client.Request) error {
+	var added *matcher
+	var err error
+	if len(req.Add) > 0 {
+		if added, err = c.server.matcher(req.Add); err != nil {
+			return err
+		}
+	} else {
+		added = &matcher{}
+	}
+	names := added.names()
+	c.hub.mu.Lock()
+	c.hub.follow(names)
+	c.hub.mu.Unlock()
+	ctx, cancel := context.WithTimeout(c.ctx, c.server.timing.Request)
+	defer cancel()
+	if len(names) > 0 {
+		err = c.server.read(ctx, func(v *view) error { return c.learn(v, names) })
+	}
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	defer c.hub.unfollow(names) // the subscription follows them by itself now
+	if err != nil {
+		return err
+	}
+	return c.rematch(req, added)
+}
+
+func (c *conn) rematch(req client.Request, added *matcher) error {
+	sub, err := c.find(req.Sub)
+	if err != nil {
+		return err
+	}
+	match, err := sub.match.without(req.Remove)
+	if err != nil {
+		return err
+	}
+	match.rules = append(match.rules, added.rules...)
+	switch n := len(match.rules); {
+	case n == 0:
+		return badRequest("bad_filter", "no filter would be left: end the subscription with unsub")
+	case n > c.server.limits.Filters:
+		return badRequest("too_many", "a subscription may have %d filters", c.server.limits.Filters)
+	}
+	h := c.hub
+	h.follow(match.names())
+	h.leave(sub)
+	h.unfollow(sub.match.names())
+	sub.match = match
+	h.enter(sub)
+	r := client.Reply{Type: "ok", ID: req.ID}
+	r.Cursor = cursor{eventCursor, h.epoch, h.cursor}.String()
+	c.reply(r)
+	return nil
+}
+
+func (c *conn) publish(req client.Request) error {
+	if c.server.cfg.Submit == nil {
+		return errNoSubmit
+	}
+	raw, err := unhex([]byte(req.Tx))
+	if err != nil {
+		return err
+	}
+	if len(raw) == 0 {
+		return badRequest("bad_frame", "pub needs tx: a raw transaction in hexadecimal")
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.server.timing.Request)
+	defer cancel()
+	done, err := c.server.submit(ctx, raw)
+	if err != nil {
+		return err
+	}
+	c.reply(client.Reply{Type: "ok", ID: req.ID, TxID: done.TxID, Frames: slices.Clip(done.Frames)})
+	return nil
+}

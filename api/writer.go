@@ -1,0 +1,341 @@
+package api
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/index"
+)
+
+// appendFrame appends a WebSocket frame (RFC 6455, 5.2) as a server sends it:
+// whole and unmasked. The connection's writer joins many of them into one write,
+// which gorilla's Conn can't; nothing else is written after the handshake but
+// gorilla's answer to a broken frame.
+func appendFrame(dst []byte, opcode int, payload ...[]byte) []byte {
+	size := 0
+	for _, p := range payload {
+		size += len(p)
+	}
+	dst = append(dst, 0x80|byte(opcode))
+	switch {
+	case size < 126:
+		dst = append(dst, byte(size))
+	case size <= 0xffff:
+		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(size))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
+	}
+	for _, p := range payload {
+		dst = append(dst, p...)
+	}
+	return dst
+}
+
+// write is the connection's writer: it drains the queue, and when that is empty
+// reads history for one of the subscriptions that are behind.
+func (c *conn) write() {
+	defer c.cancel()
+	ping := time.NewTicker(c.server.timing.Ping)
+	defer ping.Stop()
+	for c.ctx.Err() == nil || c.isClosing() {
+		batch, last := c.take()
+		if err := c.send(batch); err != nil {
+			_ = c.ws.Close() // the reader learns of it
+			return
+		}
+		if last {
+			return // the reader waits for the other side's close
+		}
+		sub := c.nextBehind()
+		switch {
+		case sub != nil && !c.tooSlow(sub):
+			err := c.page(sub)
+			if err != nil && !c.isClosing() {
+				_ = c.ws.Close()
+				return
+			}
+			fallthrough // a ping may be due
+		case len(batch) > 0:
+			select {
+			case <-ping.C:
+				c.ping()
+			default:
+			}
+		case sub == nil:
+			c.rest(ping.C)
+		}
+	}
+	_ = c.ws.Close()
+}
+
+// rest waits until there is something to do.
+func (c *conn) rest(ping <-chan time.Time) {
+	select {
+	case <-c.wake:
+	case <-ping:
+		c.ping()
+	case <-c.ctx.Done():
+	}
+}
+
+func (c *conn) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+func (c *conn) ping() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.add(item{raw: appendFrame(nil, websocket.PingMessage)})
+	}
+}
+
+// send writes a batch at once.
+func (c *conn) send(batch []item) error {
+	var out []byte
+	for _, i := range batch {
+		if i.sub == nil {
+			out = append(out, i.raw...)
+			continue
+		}
+		out = appendFrame(out, websocket.TextMessage, i.sub.head[1], i.told.tail)
+	}
+	return c.put(out)
+}
+
+func (c *conn) put(out []byte) error {
+	if len(out) == 0 {
+		return nil
+	}
+	raw := c.ws.NetConn()
+	if err := c.allow(raw); err != nil {
+		return err
+	}
+	_, err := raw.Write(out)
+	return err
+}
+
+// allow sets the time that the next write may take. The lock keeps a bye, which
+// shortens it, from being overruled.
+func (c *conn) allow(raw net.Conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wait := c.server.timing.Write
+	if c.closing {
+		wait = c.server.timing.ByeWait
+	}
+	return raw.SetWriteDeadline(time.Now().Add(wait))
+}
+
+// nextBehind returns the subscription whose turn it is to read history.
+func (c *conn) nextBehind() *subscription {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	if len(c.behind) == 0 {
+		return nil
+	}
+	sub := c.behind[0]
+	c.behind = append(c.behind[1:], sub)
+	return sub
+}
+
+// tooSlow closes the connection when a subscription has been behind for too
+// long, and says where to go on.
+func (c *conn) tooSlow(sub *subscription) bool {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	if sub.lagging.IsZero() || time.Since(sub.lagging) < c.server.timing.Slow {
+		return false
+	}
+	c.mu.Lock()
+	c.overflow()
+	c.mu.Unlock()
+	for _, b := range c.subs {
+		at := b.after
+		if !b.gated {
+			at = c.hub.cursor
+		}
+		c.reply(c.closed(b.id, client.CodeSlowConsumer, at))
+	}
+	c.bye(client.Reply{Type: "bye", Code: client.CodeSlowConsumer, Reconnect: true}, client.CloseSlow,
+		client.CodeSlowConsumer+" "+cursor{eventCursor, c.hub.epoch, sub.after}.String())
+	return true
+}
+
+func (c *conn) closed(id, code string, at int64) client.Reply {
+	r := client.Reply{Type: "closed", Code: code}
+	r.Sub, r.Cursor = id, cursor{eventCursor, c.hub.epoch, at}.String()
+	return r
+}
+
+// A page is a piece of history as read from one snapshot.
+type page struct {
+	out  []byte // frames
+	next int64  // all up to this seq is read
+	end  bool   // of the log
+	left int    // events that may still be told; -1: all
+}
+
+// page reads a piece of history for a subscription and sends it. At the end of
+// the log the subscription becomes live.
+func (c *conn) page(sub *subscription) error {
+	h := c.hub
+	h.mu.Lock()
+	if sub.ended {
+		h.mu.Unlock()
+		return nil
+	}
+	sub.gate, sub.gateFull, sub.openAt = nil, false, h.cursor
+	reading := *sub // what the page is read by
+	epoch := h.epoch
+	h.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(c.ctx, c.server.timing.Request)
+	defer cancel()
+	var p page
+	err := c.server.read(ctx, func(v *view) (err error) {
+		if v.epoch != epoch {
+			return expired(eventCursor, v.epoch)
+		}
+		p, err = v.page(&reading)
+		return err
+	})
+	if err != nil {
+		return c.lose(sub, err)
+	}
+	if err := c.put(p.out); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if sub.ended {
+		return nil
+	}
+	sub.after, sub.left = p.next, p.left
+	if !sub.caughtUp && p.left == 0 && !p.end {
+		r := sub.caughtUpAt(p.next)
+		r.Complete = false
+		c.reply(r)
+		c.reply(c.closed(sub.id, client.CodeLimit, p.next))
+		c.drop(sub)
+		return nil
+	}
+	if p.end {
+		c.open(sub)
+	}
+	return nil
+}
+
+// open lets a subscription that has read the log to its end go live, with what
+// came to the gate since. The hub's lock is held.
+func (c *conn) open(sub *subscription) {
+	if !sub.caughtUp {
+		sub.caughtUp, sub.left = true, -1
+		c.reply(sub.caughtUpAt(sub.after))
+	}
+	if sub.gateFull || sub.after < sub.openAt {
+		return // another page: the gate overflowed, or the snapshot was an old one
+	}
+	sub.gated = false
+	for i, b := range c.behind {
+		if b == sub {
+			c.behind = append(c.behind[:i:i], c.behind[i+1:]...)
+			break
+		}
+	}
+	gate, moves := sub.gate, sub.moves
+	sub.gate, sub.moves, sub.lagging = nil, nil, time.Time{}
+	for _, t := range moves {
+		sub.hand(t)
+	}
+	for _, t := range gate {
+		if t.seq > sub.after && !sub.gated {
+			c.push(sub, t)
+		}
+	}
+}
+
+// lose ends a subscription whose history can't be read. Only a failed
+// connection is an error.
+func (c *conn) lose(sub *subscription, err error) error {
+	if c.ctx.Err() != nil {
+		return c.ctx.Err()
+	}
+	p := c.server.explain(err, c.id)
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	r := c.closed(sub.id, p.Code, sub.after)
+	if p.Code == client.CodeCursorExpired {
+		r.Cursor = p.Cursor
+	}
+	r.Detail, r.Retryable = p.Detail, p.Retryable
+	c.reply(r)
+	if !sub.ended {
+		c.drop(sub)
+	}
+	return nil
+}
+
+// page reads events after sub.after as frames: so many as are asked of the store
+// at once, or fewer when they are large.
+func (v *view) page(sub *subscription) (page, error) {
+	p := page{next: sub.after, left: sub.left}
+	last, err := v.LastSeq()
+	if err != nil {
+		return p, err
+	}
+	t, err := v.timeline(sub.match.names())
+	if err != nil {
+		return p, err
+	}
+	q := sub.match.historyQuery(t)
+	q.After, q.Limit = sub.after, readAtOnce
+	events, err := v.Events(q)
+	if err != nil {
+		return p, err
+	}
+	begin := sub.head[sub.phase()]
+	for _, ev := range events {
+		if p.left == 0 || len(p.out) >= pageBytes {
+			return p, nil
+		}
+		p.next = ev.Seq
+		asked, ok := sub.match.match(ev, t.resolve)
+		if !ok || sub.early(ev) {
+			continue
+		}
+		tail, err := (&encoder{view: v, event: ev}).tail(asked)
+		if err != nil {
+			return p, errors.Join(errors.New("write event"), err)
+		}
+		p.out = appendFrame(p.out, websocket.TextMessage, begin, tail)
+		if p.left > 0 {
+			p.left--
+		}
+	}
+	if len(events) < readAtOnce {
+		p.next, p.end = max(last, p.next), true
+	}
+	return p, nil
+}
+
+// early tells whether an event of history lies before the time that the
+// subscription starts at.
+func (sub *subscription) early(ev *index.Event) bool {
+	if sub.since == 0 || sub.caughtUp {
+		return false
+	}
+	height := ev.Height
+	if ev.Entry != nil && ev.Entry.State == index.Confirmed {
+		height = ev.Entry.Height
+	}
+	return height >= 0 && height < sub.since
+}

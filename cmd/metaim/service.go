@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/metaim/metaim/api"
+	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/p2p"
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/sqlite"
+	"github.com/metaim/metaim/internal/noderpc"
+	"github.com/metaim/metaim/signer/broadcast"
+	"golang.org/x/sync/errgroup"
+)
+
+// A service watches a chain, keeps an index and serves it.
+type service struct {
+	network frame.Network
+	peers   []string
+	store   string // path of the SQLite file
+	listen  string
+	rpc     *noderpc.Client // of a node that takes transactions; nil: none are taken
+	origins []string
+	logger  *slog.Logger
+	ready   func(url string) // called when the server listens
+}
+
+// run runs the service until ctx ends or a part of it can't go on.
+func (s *service) run(ctx context.Context) (err error) {
+	store, err := sqlite.Open(ctx, s.store, sqlite.Config{Network: s.network, Logger: s.logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	listener, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	rules := index.DefaultRules(s.network)
+	wake := make(chan struct{}, 1)
+	writer := index.NewWriter(store, rules, func() {
+		select {
+		case wake <- struct{}{}:
+		default: // it rings already
+		}
+	})
+	params := chainwatch.ParamsOf(s.network)
+	source := p2p.New(p2p.Config{Params: params, Peers: s.peers, Logger: s.logger.With("part", "p2p")})
+	follower := chainwatch.NewFollower(source, writer, chainwatch.Config{Params: params, Logger: s.logger.With("part", "follower")})
+	server := api.New(api.Config{
+		Index: store, Rules: rules, Version: version, Logger: s.logger.With("part", "api"),
+		Wake: wake, Submit: s.submit(), Preview: s.preview(store, rules), Ready: readiness(follower), AllowedOrigins: s.origins,
+	})
+	web := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return source.Run(ctx) })
+	group.Go(func() error { return follower.Run(ctx) })
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error {
+		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := web.Shutdown(stop); err != nil {
+			return web.Close()
+		}
+		return nil
+	})
+	if s.ready != nil {
+		s.ready("http://" + listener.Addr().String())
+	}
+	return group.Wait()
+}
+
+func (s *service) submit() func(context.Context, []byte) (frame.Hash, error) {
+	if s.rpc == nil {
+		return nil
+	}
+	return broadcast.NewNodeRPC(s.rpc).Submit
+}
+
+// preview judges a transaction that somebody hands in.
+func (s *service) preview(store index.Store, rules index.Rules) func(context.Context, []byte) ([]client.FrameVerdict, error) {
+	return func(ctx context.Context, raw []byte) (verdicts []client.FrameVerdict, err error) {
+		tx, err := chainwatch.ReadTransaction(raw, s.network)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", api.ErrNotTransaction, err)
+		}
+		chainwatch.Prove(tx, s.network)
+		var decisions []index.Decision
+		err = store.View(ctx, func(v index.View) error {
+			decisions, err = index.Preview(v, &rules, tx)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i, f := range tx.Frames {
+			v := client.FrameVerdict{Output: f.Output, Protocol: string(f.Protocol), Operation: f.Operation(),
+				Verdict: string(decisions[i].Verdict), Reason: f.Malformed}
+			if f.Malformed == "" {
+				v.ID = f.ID.String()
+			}
+			verdicts = append(verdicts, v)
+		}
+		return verdicts, nil
+	}
+}
+
+func readiness(f *chainwatch.Follower) func() error {
+	return func() error {
+		if h := f.Health(); h.Trouble != "" {
+			return errors.New(h.Trouble)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,113 @@
+// Package importrules holds the picture of docs/architecture.md as a test: a
+// package imports lower floors only.
+package importrules
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/metaim/metaim/"
+
+// floors is the picture. A package that isn't named here has no place yet: give
+// it one.
+var floors = []struct {
+	what     string
+	packages []string
+}{
+	{"bytes", []string{"improtocol/frame", "migrations"}},
+	{"rules", []string{"improtocol", "nprotocol"}},
+	{"signs, judges", []string{"signer", "index", "api/client", "internal/noderpc"}},
+	{"follows, stores, submits", []string{"chainwatch", "index/indextest", "index/sqlite", "signer/broadcast"}},
+	{"talks to the outside", []string{"api", "devnet", "chainwatch/p2p"}},
+	{"tries the whole", []string{"internal/testnode", "internal/e2e"}},
+	{"picks, wires, exits", []string{"cmd/metaim"}},
+	{"checks the house", []string{"internal/importrules"}},
+}
+
+// never lists imports that a floor would allow and the house doesn't.
+var never = []struct{ from, to, why string }{
+	{"api", "index/sqlite", "api knows no store: it declares what it reads"},
+	{"api", "signer", "api knows no key"},
+	{"chainwatch", "index/sqlite", "chainwatch knows no store"},
+	{"devnet", "index", "devnet is a node and no more"},
+	{"index", "signer", "the judge knows no private key"},
+}
+
+// pure packages do no input or output and ask no clock.
+var pure = map[string][]string{
+	"improtocol/frame": {"os", "net", "net/http", "time", "log/slog", "database/sql"},
+	"improtocol":       {"os", "net", "net/http", "time", "log/slog", "database/sql"},
+	"nprotocol":        {"os", "net", "net/http", "time", "log/slog", "database/sql"},
+	"index":            {"os", "net", "net/http", "time", "database/sql", "math/rand", "math/rand/v2"},
+}
+
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		all[strings.TrimPrefix(fields[0], module)] = fields[1:]
+	}
+	if len(all) < 10 {
+		t.Fatalf("only %d packages found", len(all))
+	}
+	return all
+}
+
+func TestFloors(t *testing.T) {
+	floor := map[string]int{}
+	for i, f := range floors {
+		for _, p := range f.packages {
+			floor[p] = i
+		}
+	}
+	for p, imported := range imports(t) {
+		mine, ok := floor[p]
+		if !ok {
+			t.Errorf("%s stands on no floor: give it a place in importrules and docs/architecture.md", p)
+			continue
+		}
+		for _, path := range imported {
+			to, ours := strings.CutPrefix(path, module)
+			if !ours {
+				continue
+			}
+			if theirs, ok := floor[to]; ok && theirs >= mine {
+				t.Errorf("%s (%s) imports %s (%s): a package imports lower floors only", p, floors[mine].what, to, floors[theirs].what)
+			}
+		}
+	}
+}
+
+func TestNever(t *testing.T) {
+	all := imports(t)
+	for _, rule := range never {
+		for _, path := range all[rule.from] {
+			if path == module+rule.to {
+				t.Errorf("%s imports %s: %s", rule.from, rule.to, rule.why)
+			}
+		}
+	}
+}
+
+func TestPure(t *testing.T) {
+	all := imports(t)
+	for p, banned := range pure {
+		if len(all[p]) == 0 {
+			t.Errorf("%s imports nothing, or isn't there", p)
+		}
+		for _, path := range all[p] {
+			for _, b := range banned {
+				if path == b {
+					t.Errorf("%s imports %s: it is pure", p, b)
+				}
+			}
+		}
+	}
+}
