@@ -370,6 +370,10 @@ func (t *timeline) resolve(name string, e *index.Entry) (frame.KeyHash, bool) {
 	return list[i].address, true
 }
 
+// addressesAtOnce is up to how many addresses the store is asked by; for more,
+// all events are read.
+const addressesAtOnce = 1000
+
 // historyQuery returns the query for the events that a matcher may want.
 func (m *matcher) historyQuery(t *timeline) index.EventQuery {
 	blocks, any := m.wants()
@@ -379,6 +383,9 @@ func (m *matcher) historyQuery(t *timeline) index.EventQuery {
 	q := index.EventQuery{Addresses: append(m.addresses(), t.involved...), Blocks: blocks}
 	slices.SortFunc(q.Addresses, func(a, b frame.KeyHash) int { return slices.Compare(a[:], b[:]) })
 	q.Addresses = slices.Compact(q.Addresses)
+	if len(q.Addresses) > addressesAtOnce {
+		return index.EventQuery{}
+	}
 	if len(q.Addresses) == 0 {
 		// none would mean all: an address that nobody has keeps frames out
 		q.Addresses = []frame.KeyHash{{}}

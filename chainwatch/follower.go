@@ -88,7 +88,7 @@ func NewFollower(source Source, sink Sink, config Config) *Follower {
 // of this network. Other failures, of the source or the sink, are logged and
 // tried again: the index is as it was after the last commit.
 func (f *Follower) Run(ctx context.Context) error {
-	if err := f.load(ctx); err != nil {
+	if err := f.Load(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -96,8 +96,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 	backoff := f.config.Backoff
 	for ctx.Err() == nil {
-		err := f.sync(ctx)
-		f.health.synced(err, f.trouble())
+		err := f.Sync(ctx)
 		if err == nil {
 			backoff = f.config.Backoff
 			f.wait(ctx)
@@ -113,9 +112,9 @@ func (f *Follower) Run(ctx context.Context) error {
 	return nil
 }
 
-// load reads what the sink knows: its headers, and what its unconfirmed
-// transactions spend.
-func (f *Follower) load(ctx context.Context) error {
+// Load reads what the sink knows: its headers, and what its unconfirmed
+// transactions spend. It comes before Sync and Take; Run calls it.
+func (f *Follower) Load(ctx context.Context) error {
 	f.chain = NewChain(f.config.Params)
 	err := f.sink.Headers(ctx, func(height int32, header [HeaderSize]byte) error {
 		if height == 0 {
@@ -155,7 +154,15 @@ func (f *Follower) remember(txs []*index.Transaction) {
 	}
 }
 
-// sync brings the sink to the tip of the best branch that the source tells of.
+// Sync is one round of the loop: it brings the sink to the tip of the best
+// branch that the source tells of. Where it fails, what was saved is saved, and
+// the next round goes on from there.
+func (f *Follower) Sync(ctx context.Context) error {
+	err := f.sync(ctx)
+	f.health.synced(err, f.trouble())
+	return err
+}
+
 func (f *Follower) sync(ctx context.Context) error {
 	for {
 		if err := f.headers(ctx); err != nil {
@@ -286,7 +293,7 @@ func (f *Follower) wait(ctx context.Context) {
 		case <-f.source.Wake():
 			return
 		case raw := <-f.source.Transactions():
-			if err := f.seen(ctx, raw); err != nil {
+			if err := f.Take(ctx, f.waiting(raw)); err != nil {
 				f.config.Logger.Warn("saving unconfirmed transactions", "error", err)
 				return
 			}
@@ -294,27 +301,33 @@ func (f *Follower) wait(ctx context.Context) {
 	}
 }
 
-const seenBatch = 1000 // transactions with frames saved at once
+const takeBatch = 4096 // transactions taken in at once
 
-// seen takes in a transaction and those that are waiting behind it.
-func (f *Follower) seen(ctx context.Context, raw []byte) error {
-	var txs []*index.Transaction
-	for range 16 * seenBatch {
-		_, ours, err := walk(raw, nil)
-		if err == nil && ours {
-			if tx, err := ReadTransaction(raw, f.config.Params.Network); err == nil {
-				txs = append(txs, tx)
-			}
-		}
-		if len(txs) == seenBatch {
-			break
-		}
+// waiting collects a transaction and those that wait behind it.
+func (f *Follower) waiting(raw []byte) [][]byte {
+	batch := [][]byte{raw}
+	for len(batch) < takeBatch {
 		select {
 		case raw = <-f.source.Transactions():
-			continue
+			batch = append(batch, raw)
 		default:
+			return batch
 		}
-		break
+	}
+	return batch
+}
+
+// Take takes in transactions that entered a mempool, in the order given. What
+// carries no frame, or is no transaction, is passed over.
+func (f *Follower) Take(ctx context.Context, batch [][]byte) error {
+	var txs []*index.Transaction
+	for _, raw := range batch {
+		if _, ours, err := walk(raw, nil); err != nil || !ours {
+			continue
+		}
+		if tx, err := ReadTransaction(raw, f.config.Params.Network); err == nil {
+			txs = append(txs, tx)
+		}
 	}
 	if len(txs) == 0 {
 		return nil

@@ -102,7 +102,14 @@ func TestTornJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut := filepath.Join(t.TempDir(), "coins")
-	for size := 0; size <= len(whole); size += 1 + size%7 {
+	step := func(size int) int { // every byte around a line's end, few others
+		near := whole[max(size-3, 0):min(size+3, len(whole))]
+		if bytes.IndexByte(near, '\n') >= 0 {
+			return 1
+		}
+		return min(97, max(1, bytes.IndexByte(whole[size:], '\n')))
+	}
+	for size := 0; size <= len(whole); size += step(size) {
 		for _, tail := range []string{"", "\x00\x00\x00", "{}\n"} {
 			if tail == "{}\n" && (size == 0 || whole[size-1] != '\n') || tail != "" && size < 100 {
 				continue
@@ -151,6 +158,9 @@ func TestDamagedJournalIsLeftAlone(t *testing.T) {
 	}
 	lines := strings.SplitAfter(string(whole), "\n")
 	header, rest := lines[0], strings.Join(lines[1:], "")
+	const build = `"op":"build","tx":"`
+	at := strings.Index(lines[2], build) + len(build)
+	renamed := lines[2][:at] + strings.Repeat("0", 64) + lines[2][at+64:]
 	tests := []struct {
 		name, file, want string
 	}{
@@ -163,7 +173,7 @@ func TestDamagedJournalIsLeftAlone(t *testing.T) {
 		{"a bad line in the middle", header + lines[1] + "{}\n" + lines[2] + lines[3], "line 3: unknown op"},
 		{"a line cut in the middle", header + lines[1][:40] + "\n" + lines[2] + lines[3], "line 2: "},
 		{"accepts what isn't there", header + `{"op":"accept","tx":"` + strings.Repeat("0", 64) + `"}` + "\n" + lines[1], "line 2: no transaction"},
-		{"names another transaction", header + strings.Replace(strings.Join(lines[1:], ""), `"op":"build","tx":"`, `"op":"build","tx":"`+strings.Repeat("0", 64)+`","TX":"`, 1), "line "},
+		{"names another transaction", header + renamed + lines[3], "line 2: the raw transaction isn't the one named"},
 		{"a coin of nothing", header + `{"op":"add","tx":"` + strings.Repeat("0", 64) + `","creates":[{"vout":0,"satoshis":0,"key":"` + strings.Repeat("0", 40) + `"}]}` + "\n" + lines[1], "line 2: an output of no satoshis"},
 	}
 	for _, tt := range tests {
@@ -171,9 +181,9 @@ func TestDamagedJournalIsLeftAlone(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.file), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := OpenWallet(t.Context(), Options{Network: frame.Regtest, Keys: []Key{k}, Journal: path})
-			if tt.name == "names another transaction" && err == nil {
-				return // the later of two equal keys won: the record is whole
+			w, err := OpenWallet(t.Context(), Options{Network: frame.Regtest, Keys: []Key{k}, Journal: path})
+			if err == nil {
+				w.Close()
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
