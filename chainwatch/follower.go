@@ -73,8 +73,8 @@ type Follower struct {
 	source Source
 	sink   Sink
 	chain  *Chain
-	spent  map[[36]byte]frame.Hash // by unconfirmed transactions with frames
-	known  bool                    // some node has the best tip
+	spent  Spent // by unconfirmed transactions with frames
+	known  bool  // some node has the best tip
 	health health
 }
 
@@ -141,7 +141,7 @@ func (f *Follower) loadSpent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.spent = map[[36]byte]frame.Hash{}
+	f.spent = Spent{}
 	f.remember(txs)
 	return nil
 }
@@ -149,7 +149,7 @@ func (f *Follower) loadSpent(ctx context.Context) error {
 func (f *Follower) remember(txs []*index.Transaction) {
 	for _, tx := range txs {
 		for _, o := range tx.Spends {
-			f.spent[outpointKey(o)] = tx.ID
+			f.spent.add(o, tx.ID)
 		}
 	}
 }
@@ -272,7 +272,7 @@ func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
 			gone[id] = true
 		}
 	}
-	maps.DeleteFunc(f.spent, func(_ [36]byte, id frame.Hash) bool { return gone[id] })
+	f.spent.remove(gone)
 	last := batch[len(batch)-1]
 	f.health.connected(last)
 	f.config.Logger.Debug("connected", "blocks", len(batch), "frames", frames, "height", last.Height)

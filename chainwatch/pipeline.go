@@ -27,7 +27,7 @@ type pipeline struct {
 
 // startPipeline starts the two goroutines of a pipeline: one reads blocks from
 // the source, one proves their signatures on all cores. join waits for them.
-func startPipeline(ctx context.Context, source Source, params *Params, path []Step, spent map[[36]byte]frame.Hash) *pipeline {
+func startPipeline(ctx context.Context, source Source, params *Params, path []Step, spent Spent) *pipeline {
 	p := &pipeline{blocks: make(chan *index.Block, ahead)}
 	scanned := make(chan *index.Block, ahead)
 	group, ctx := errgroup.WithContext(ctx)
@@ -68,7 +68,7 @@ func send(ctx context.Context, to chan<- *index.Block, b *index.Block) error {
 	}
 }
 
-func fetch(ctx context.Context, source Source, params *Params, path []Step, spent map[[36]byte]frame.Hash, to chan<- *index.Block) error {
+func fetch(ctx context.Context, source Source, params *Params, path []Step, spent Spent, to chan<- *index.Block) error {
 	scanner := NewScanner(params.Network)
 	for _, step := range path {
 		scan, err := fetchOne(ctx, source, scanner, step, spent)
@@ -84,7 +84,7 @@ func fetch(ctx context.Context, source Source, params *Params, path []Step, spen
 	return nil
 }
 
-func fetchOne(ctx context.Context, source Source, scanner *Scanner, step Step, spent map[[36]byte]frame.Hash) (*Scan, error) {
+func fetchOne(ctx context.Context, source Source, scanner *Scanner, step Step, spent Spent) (*Scan, error) {
 	if step.Height == 0 {
 		// The genesis block's one transaction carries no frame, and nodes don't
 		// serve it.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -51,7 +53,7 @@ func NewScanner(network frame.Network) *Scanner {
 // Merkle root, not the header's work. spent says what unconfirmed transactions
 // spend; it may be nil. It fails with ErrMerkleRoot, ErrBlockSize,
 // ErrTransaction or what the reader fails with.
-func (s *Scanner) Block(r io.Reader, spent map[[36]byte]frame.Hash) (*Scan, error) {
+func (s *Scanner) Block(r io.Reader, spent Spent) (*Scan, error) {
 	s.r, s.at, s.end, s.read = r, 0, 0, 0
 	if cap(s.buf) > 16*scanBuffer {
 		s.buf = make([]byte, scanBuffer) // after a giant
@@ -82,9 +84,7 @@ func (s *Scanner) Block(r io.Reader, spent map[[36]byte]frame.Hash) (*Scan, erro
 		return nil, ErrMerkleRoot
 	}
 	if look != nil {
-		for by := range look.found {
-			scan.Conflicts = append(scan.Conflicts, by)
-		}
+		scan.Conflicts = slices.SortedFunc(maps.Keys(look.found), func(a, b frame.Hash) int { return slices.Compare(a[:], b[:]) })
 	}
 	scan.Bytes = s.read
 	return scan, nil

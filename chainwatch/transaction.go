@@ -3,6 +3,7 @@ package chainwatch
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
@@ -208,17 +209,39 @@ func signatures(f *index.Frame) [][]byte {
 	return f.Record.Signatures
 }
 
+// Spent says which unconfirmed transactions with frames spend an outpoint, as on
+// the wire. More than one may: only a block decides.
+type Spent map[[36]byte][]frame.Hash
+
+func (s Spent) add(o index.Outpoint, by frame.Hash) {
+	key := outpointKey(o)
+	if !slices.Contains(s[key], by) {
+		s[key] = append(slices.Clip(s[key]), by)
+	}
+}
+
+// remove forgets transactions.
+func (s Spent) remove(gone map[frame.Hash]bool) {
+	for key, list := range s {
+		kept := slices.DeleteFunc(slices.Clone(list), func(id frame.Hash) bool { return gone[id] })
+		switch {
+		case len(kept) == 0:
+			delete(s, key)
+		case len(kept) < len(list):
+			s[key] = kept
+		}
+	}
+}
+
 // conflicts finds which unconfirmed transactions a block double-spends.
 type conflicts struct {
-	spent map[[36]byte]frame.Hash // what unconfirmed transactions with frames spend, and which
-	hits  []frame.Hash            // those of the transaction being walked
+	spent Spent        // what unconfirmed transactions with frames spend, and which
+	hits  []frame.Hash // those of the transaction being walked
 	found map[frame.Hash]bool
 }
 
 func (c *conflicts) look(outpoint []byte) {
-	if by, ok := c.spent[[36]byte(outpoint)]; ok {
-		c.hits = append(c.hits, by)
-	}
+	c.hits = append(c.hits, c.spent[[36]byte(outpoint)]...)
 }
 
 // settle takes the hits of the transaction just walked: one that spends what it

@@ -2,28 +2,34 @@ package index
 
 import (
 	"math"
+	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/nprotocol"
 )
 
-// drop marks unconfirmed transactions as gone and tells how many were there.
+// drop marks unconfirmed transactions as gone, and with them all that spend what
+// they would have paid, in the order first seen. It tells how many went.
 func (c *change) drop(txids []frame.Hash, reason string) (int, error) {
 	if len(txids) == 0 {
 		return 0, nil
 	}
-	saved, err := c.Lookup(txids)
+	gone := make(map[frame.Hash]bool, len(txids))
+	for _, id := range txids {
+		gone[id] = true
+	}
+	saved, err := c.Unconfirmed()
 	if err != nil {
 		return 0, err
 	}
+	heirs(saved, gone)
 	var placed []*Placed
-	for _, id := range txids {
-		s := saved[id]
-		if s == nil || s.State != Seen {
+	for _, s := range saved {
+		tx := s.transaction()
+		if !gone[tx.ID] {
 			continue
 		}
-		delete(saved, id)
-		placed = append(placed, &Placed{Row: s.Row, Tx: s.transaction(), State: Dropped, Height: -1, Decisions: s.decisions()})
+		placed = append(placed, &Placed{Row: s.Row, Tx: tx, State: Dropped, Height: -1, Decisions: s.decisions()})
 		for _, e := range s.Entries {
 			if e.Malformed == "" {
 				c.note(Event{Height: -1, Verdict: e.Verdict, Reason: reason, Arrival: e.Arrival}, e.Frame, EventDropped, "")
@@ -32,6 +38,21 @@ func (c *change) drop(txids []frame.Hash, reason string) (int, error) {
 	}
 	_, err = c.Save(placed)
 	return len(placed), err
+}
+
+// heirs adds to the set every transaction that spends an output of one in it. A
+// parent may have been seen after its child.
+func heirs(saved []*Saved, gone map[frame.Hash]bool) {
+	for more := true; more; {
+		more = false
+		for _, s := range saved {
+			tx := s.Entries[0].Tx
+			heir := func(o Outpoint) bool { return gone[o.TxID] }
+			if !gone[tx.ID] && slices.ContainsFunc(tx.Spends, heir) {
+				gone[tx.ID], more = true, true
+			}
+		}
+	}
 }
 
 // provisional is where unconfirmed frames stand: after all blocks.

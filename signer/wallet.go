@@ -171,7 +171,8 @@ func (w *Wallet) spentBy(inputs []rawInput) (spends []outpoint) {
 	return spends
 }
 
-// Accept says that the network took a transaction that was built. It fails with
+// Accept says that the network took a transaction that was built, even one that
+// was released before: what then contradicts it is dropped. It fails with
 // ErrUnknownTransaction. After a crash of the machine the transaction may be
 // pending again: to submit and accept it twice does no harm.
 func (w *Wallet) Accept(id frame.Hash) error {

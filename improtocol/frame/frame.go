@@ -268,6 +268,11 @@ func AppendScript(dst []byte, form Form, fields ...[]byte) ([]byte, error) {
 	if len(f.Fields) != len(fields) {
 		return nil, ErrFieldCount
 	}
+	for i, field := range fields {
+		if !bytes.Equal(field, f.Fields[i]) { // "][" in it moved a part of it elsewhere
+			return nil, &ParseError{Protocol: f.Protocol, Field: i + 1, Err: ErrFieldBytes}
+		}
+	}
 	return dst, nil
 }
 

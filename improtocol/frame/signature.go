@@ -12,7 +12,10 @@ import (
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 )
 
-const compactSize = 65
+const (
+	compactSize = 65
+	longestDER  = 72 // bytes; in hexadecimal no form of a signature is longer
+)
 
 // A Signature is a signature field as read: compact, from which the key is
 // recovered, or DER, for which the key must be known. The zero Signature is one
@@ -28,8 +31,11 @@ var ErrSignature = errors.New("not a signature: neither 65 compact bytes nor DER
 // ParseSignature reads a signature field: 65 raw bytes are a compact signature;
 // else the text is DER in hexadecimal, or strict base64 of either.
 func ParseSignature(field []byte) (Signature, error) {
-	if len(field) == compactSize {
+	switch {
+	case len(field) == compactSize:
 		return compactSignature(field)
+	case len(field) > hex.EncodedLen(longestDER):
+		return Signature{}, ErrSignature
 	}
 	if der, err := hex.DecodeString(string(field)); err == nil {
 		if s, err := derSignature(der); err == nil {
