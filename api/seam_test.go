@@ -165,7 +165,7 @@ func TestSlowConsumer(t *testing.T) {
 		c.Timing.Slow = 300 * time.Millisecond
 		c.Timing.Write = time.Minute
 	})
-	const last = 120
+	const last = 60
 	filler := " " + strings.Repeat("x", 200<<10)
 	slow, quick := s.dial(), s.dial()
 	for _, k := range []*socket{slow, quick} {
@@ -219,7 +219,7 @@ func TestPausedConsumer(t *testing.T) {
 	k.send(sub("s"))
 	k.expect("ok")
 	k.expect("caught_up")
-	const last = 80
+	const last = 40
 	for n := 1; n <= last; n++ {
 		w.seen(w.send(1, 2, fmt.Sprint(n)+" "+strings.Repeat("x", 200<<10)))
 	}

@@ -44,6 +44,7 @@ func (c *conn) write() {
 	ping := time.NewTicker(c.server.timing.Ping)
 	defer ping.Stop()
 	for c.ctx.Err() == nil || c.isClosing() {
+		sub := c.nextBehind() // before take: the answer to its request is in the queue then
 		batch, last := c.take()
 		if err := c.send(batch); err != nil {
 			_ = c.ws.Close() // the reader learns of it
@@ -52,7 +53,6 @@ func (c *conn) write() {
 		if last {
 			return // the reader waits for the other side's close
 		}
-		sub := c.nextBehind()
 		switch {
 		case sub != nil && !c.tooSlow(sub):
 			err := c.page(sub)

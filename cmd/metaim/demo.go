@@ -128,7 +128,7 @@ func (d *demo) serve(ctx context.Context, group *errgroup.Group, listening chan<
 	if err != nil {
 		return err
 	}
-	s := &service{network: frame.Regtest, peers: []string{c.P2P}, store: filepath.Join(d.dir, "index.db"), listen: listen, rpc: rpc,
+	s := &service{network: frame.Regtest, peers: []string{c.P2P}, store: "sqlite:" + filepath.Join(d.dir, "index.db"), listen: listen, rpc: rpc,
 		logger: slog.New(slog.NewTextHandler(d.program.err, &slog.HandlerOptions{Level: slog.LevelError})),
 		ready:  func(url string) { listening <- url }}
 	group.Go(func() error { return s.run(ctx) })

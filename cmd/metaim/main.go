@@ -119,5 +119,7 @@ var commands = []func(*program) *cobra.Command{
 	newInbox,
 	newWatch,
 	newFrame,
+	newState,
+	newExport,
 	newVersion,
 }

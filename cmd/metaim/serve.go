@@ -7,18 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/metaim/metaim/devnet"
-	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/noderpc"
 	"github.com/spf13/cobra"
 )
 
 var (
-	storeSetting  = setting{"store", "METAIM_STORE", "", "sqlite:PATH (default: in the folder of --home)"}
 	listenSetting = setting{"listen", "METAIM_LISTEN", defaultListen, "host:port to serve on"}
 	peerSetting   = setting{"peer", "METAIM_PEERS", "", "P2P addresses of nodes, host:port, joined by commas"}
 	rpcSetting    = setting{"node-rpc", "METAIM_NODE_RPC", "", "URL of the node's RPC, with user and password, for submitting; better given in the environment"}
@@ -75,7 +71,7 @@ func serviceOf(c *cobra.Command, p *program) (*service, error) {
 			faults = append(faults, usagef("peer %q has no host", peer))
 		}
 	}
-	if s.store, err = storePath(c, p, s.network); err != nil {
+	if s.store, err = storeSpec(c, p, s.network); err != nil {
 		faults = append(faults, err)
 	}
 	return s, errors.Join(faults...)
@@ -107,25 +103,6 @@ func rpcClient(raw string) (*noderpc.Client, error) {
 	user := u.User.Username()
 	u.User = nil
 	return noderpc.New(noderpc.Config{URL: u.String(), User: user, Password: password})
-}
-
-func storePath(c *cobra.Command, p *program, network frame.Network) (string, error) {
-	text := storeSetting.value(c, p)
-	if text == "" {
-		home, err := homeOf(c, p)
-		if err != nil {
-			return "", err
-		}
-		if err := os.MkdirAll(home, 0o700); err != nil {
-			return "", err
-		}
-		return filepath.Join(home, "index-"+string(network)+".db"), nil
-	}
-	path, ok := strings.CutPrefix(text, "sqlite:")
-	if !ok || path == "" {
-		return "", usagef("store %q is not of the form sqlite:PATH", text)
-	}
-	return path, nil
 }
 
 func list(s string) []string {

@@ -15,7 +15,6 @@ import (
 	"github.com/metaim/metaim/chainwatch/p2p"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
-	"github.com/metaim/metaim/index/sqlite"
 	"github.com/metaim/metaim/internal/noderpc"
 	"github.com/metaim/metaim/signer/broadcast"
 	"golang.org/x/sync/errgroup"
@@ -25,7 +24,7 @@ import (
 type service struct {
 	network frame.Network
 	peers   []string
-	store   string // path of the SQLite file
+	store   string // its specification, such as sqlite:PATH
 	listen  string
 	rpc     *noderpc.Client // of a node that takes transactions; nil: none are taken
 	origins []string
@@ -35,7 +34,7 @@ type service struct {
 
 // run runs the service until ctx ends or a part of it can't go on.
 func (s *service) run(ctx context.Context) (err error) {
-	store, err := sqlite.Open(ctx, s.store, sqlite.Config{Network: s.network, Logger: s.logger})
+	store, err := openStore(ctx, s.store, s.network, false, s.logger)
 	if err != nil {
 		return err
 	}

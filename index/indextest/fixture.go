@@ -152,15 +152,11 @@ func block(height int32, fork string) *index.Block {
 	binary.LittleEndian.PutUint32(b.Header[68:], uint32(firstTime+int64(height)*600))
 	copy(b.Header[36:68], fork)
 	if height > 0 {
-		copy(b.Header[4:36], hashAt(height-1))
+		prev := block(height-1, "")
+		copy(b.Header[4:36], prev.Hash[:])
 	}
 	b.Hash = frame.HashOf(b.Header[:])
 	return b
-}
-
-func hashAt(height int32) []byte {
-	h := frame.HashOf(fmt.Appendf(nil, "block %d", height))
-	return h[:]
 }
 
 // tipOf is what the store is to say of a block.

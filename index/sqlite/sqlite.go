@@ -86,6 +86,9 @@ func (s *Store) Update(ctx context.Context, write func(index.Tx) error) (err err
 	if s.writer == nil {
 		return ErrReadOnly
 	}
+	if err := ctx.Err(); err != nil { // select would toss a coin
+		return err
+	}
 	var conn *sql.Conn
 	select {
 	case <-ctx.Done():

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/sqlite"
+	"github.com/spf13/cobra"
+)
+
+var storeSetting = setting{"store", "METAIM_STORE", "", "sqlite:PATH (default: in the folder of --home)"}
+
+// storeSpec returns the store that is meant.
+func storeSpec(c *cobra.Command, p *program, network frame.Network) (string, error) {
+	if text := storeSetting.value(c, p); text != "" {
+		return text, nil
+	}
+	home, err := homeOf(c, p)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return "", err
+	}
+	return "sqlite:" + filepath.Join(home, "index-"+string(network)+".db"), nil
+}
+
+// openStore opens a store by its specification.
+func openStore(ctx context.Context, spec string, network frame.Network, readOnly bool, logger *slog.Logger) (index.Store, error) {
+	path, ok := strings.CutPrefix(spec, "sqlite:")
+	if !ok || path == "" {
+		return nil, usagef("store %q is not of the form sqlite:PATH", spec)
+	}
+	if readOnly {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("store %s: %w", path, err)
+		}
+	}
+	return sqlite.Open(ctx, path, sqlite.Config{Network: network, ReadOnly: readOnly, Logger: logger})
+}
+
+// withStore opens the store that a command names for reading, and reads it in
+// one snapshot.
+func withStore(c *cobra.Command, p *program, read func(v index.View, network frame.Network) error) error {
+	network, err := networkOf(c, p)
+	if err != nil {
+		return err
+	}
+	spec, err := storeSpec(c, p, network)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(c.Context(), spec, network, true, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	err = store.View(c.Context(), func(v index.View) error { return read(v, network) })
+	return errors.Join(err, store.Close())
+}
+
+func addStoreFlags(c *cobra.Command) {
+	for _, s := range []setting{storeSetting, networkSetting, homeSetting} {
+		s.add(c)
+	}
+}
