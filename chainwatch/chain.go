@@ -33,6 +33,7 @@ type node struct {
 	parent int32 // -1 for the genesis block
 	height int32
 	work   work // of the branch up to here
+	barred bool // it, or one before it, is barred
 }
 
 // work is a 128-bit count of expected hashes.
@@ -75,12 +76,46 @@ func (c *Chain) Add(h Header) (isNew bool, err error) {
 		return false, fmt.Errorf("header %s: %w", hash, errTooHeavy)
 	}
 	i := int32(len(c.nodes))
-	c.nodes = append(c.nodes, node{header: h, hash: hash, parent: parent, height: c.nodes[parent].height + 1, work: total})
+	c.nodes = append(c.nodes, node{header: h, hash: hash, parent: parent, height: c.nodes[parent].height + 1,
+		work: total, barred: c.nodes[parent].barred})
 	c.index[hash] = i
-	if total.more(c.nodes[c.best].work) {
+	c.consider(i)
+	return true, nil
+}
+
+func (c *Chain) consider(i int32) {
+	if n := &c.nodes[i]; !n.barred && n.work.more(c.nodes[c.best].work) {
 		c.best = i
 	}
-	return true, nil
+}
+
+// Bar leaves a block, and all that build on it, out of account until Unbar: its
+// header is known, and nobody has the block.
+func (c *Chain) Bar(hash frame.Hash) {
+	barred, ok := c.index[hash]
+	if !ok || barred == 0 {
+		return
+	}
+	c.nodes[barred].barred = true
+	for i := barred + 1; int(i) < len(c.nodes); i++ { // a parent stands before its children
+		c.nodes[i].barred = c.nodes[i].barred || c.nodes[c.nodes[i].parent].barred
+	}
+	c.choose()
+}
+
+// Unbar takes every block into account again.
+func (c *Chain) Unbar() {
+	for i := range c.nodes {
+		c.nodes[i].barred = false
+	}
+	c.choose()
+}
+
+func (c *Chain) choose() {
+	c.best = 0
+	for i := range c.nodes {
+		c.consider(int32(i))
+	}
 }
 
 // proof checks that a header's hash meets its target, and the target the

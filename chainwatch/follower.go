@@ -73,15 +73,17 @@ type Follower struct {
 	source Source
 	sink   Sink
 	chain  *Chain
-	spent  Spent // by unconfirmed transactions with frames
-	known  bool  // some node has the best tip
+	spent  Spent              // by unconfirmed transactions with frames
+	known  bool               // some node has the best tip
+	failed map[frame.Hash]int // how often in a row a block couldn't be had
+	unbar  time.Time          // when barred blocks are tried again
 	health health
 }
 
 // NewFollower returns a follower; Run starts it.
 func NewFollower(source Source, sink Sink, config Config) *Follower {
 	config.defaults()
-	return &Follower{config: config, source: source, sink: sink}
+	return &Follower{config: config, source: source, sink: sink, failed: map[frame.Hash]int{}}
 }
 
 // Run follows until ctx ends, which is no error, or the sink's blocks can't be
@@ -159,11 +161,38 @@ func (f *Follower) remember(txs []*index.Transaction) {
 // the next round goes on from there.
 func (f *Follower) Sync(ctx context.Context) error {
 	err := f.sync(ctx)
+	var missing *blockError
+	if errors.As(err, &missing) && ctx.Err() == nil {
+		f.missing(missing)
+	}
 	f.health.synced(err, f.trouble())
 	return err
 }
 
+const (
+	barAfter = 5           // failures in a row to get a block whose header is known
+	barFor   = time.Minute // until it is tried again
+)
+
+// missing counts failures to get a block. One that nobody has mustn't hold up
+// the chain: its branch is left out of account for a while, and the best of those
+// whose blocks can be had is followed.
+func (f *Follower) missing(e *blockError) {
+	f.failed[e.Hash]++
+	if f.failed[e.Hash] < barAfter {
+		return
+	}
+	f.config.Logger.Error("no node gives this block: its branch is left out for now", "height", e.Height, "block", e.Hash, "error", e.err)
+	clear(f.failed)
+	f.chain.Bar(e.Hash)
+	f.unbar = time.Now().Add(barFor)
+}
+
 func (f *Follower) sync(ctx context.Context) error {
+	if !f.unbar.IsZero() && time.Now().After(f.unbar) {
+		f.unbar = time.Time{}
+		f.chain.Unbar()
+	}
 	for {
 		if err := f.headers(ctx); err != nil {
 			return err
@@ -261,6 +290,7 @@ func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
 	if err := f.sink.Connect(ctx, batch); err != nil {
 		return err
 	}
+	clear(f.failed)
 	gone := map[frame.Hash]bool{}
 	frames := 0
 	for _, b := range batch {

@@ -15,13 +15,21 @@ import (
 // errPathEnd says that a pipeline delivered all blocks of its path.
 var errPathEnd = errors.New("end of the path")
 
+// A blockError says that a block couldn't be had.
+type blockError struct {
+	Step
+	err error
+}
+
+func (e *blockError) Error() string { return fmt.Sprintf("block %d %s: %v", e.Height, e.Hash, e.err) }
+func (e *blockError) Unwrap() error { return e.err }
+
 const ahead = 16 // blocks that are scanned and proved before they are saved
 
 // A pipeline fetches, scans and proves the blocks of a path, a few ahead of who
 // saves them. Blocks come out in order.
 type pipeline struct {
 	blocks chan *index.Block
-	group  *errgroup.Group
 	failed error // set before blocks is closed
 }
 
@@ -30,8 +38,7 @@ type pipeline struct {
 func startPipeline(ctx context.Context, source Source, params *Params, path []Step, spent Spent) *pipeline {
 	p := &pipeline{blocks: make(chan *index.Block, ahead)}
 	scanned := make(chan *index.Block, ahead)
-	group, ctx := errgroup.WithContext(ctx)
-	p.group = group
+	var group errgroup.Group // of a failed fetch, the blocks before it are still delivered
 	group.Go(func() error {
 		defer close(scanned)
 		return fetch(ctx, source, params, path, spent, scanned)
@@ -73,7 +80,7 @@ func fetch(ctx context.Context, source Source, params *Params, path []Step, spen
 	for _, step := range path {
 		scan, err := fetchOne(ctx, source, scanner, step, spent)
 		if err != nil {
-			return fmt.Errorf("block %d %s: %w", step.Height, step.Hash, err)
+			return &blockError{step, err}
 		}
 		b := &index.Block{Height: step.Height, Hash: step.Hash, Header: step.Header, MedianTime: step.MedianTime,
 			Transactions: scan.Transactions, Conflicts: scan.Conflicts}
