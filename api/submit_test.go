@@ -77,4 +77,3 @@ func TestSubmit(t *testing.T) {
 		t.Errorf("client: got %v, want the node's reason", err)
 	}
 }
-

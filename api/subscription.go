@@ -32,7 +32,7 @@ type subscription struct {
 	gate     []told
 	gateFull bool
 	openAt   int64 // the hub's cursor when the gate was opened
-	after    int64 // while behind: all up to here has been told
+	after    int64 // all up to here has been told from history
 	since    int32 // no history below this height
 	left     int   // events of history that may still be told; -1: all
 	caughtUp bool
@@ -44,8 +44,9 @@ type subscription struct {
 func (sub *subscription) hand(t told) {
 	switch {
 	case sub.ended:
-	case !sub.gated:
+	case !sub.gated && (t.move || t.seq > sub.after): // history may be ahead of the hub
 		sub.conn.push(sub, t)
+	case !sub.gated:
 	case t.move:
 		sub.keepMove(t)
 	case len(sub.gate) >= gateEvents:

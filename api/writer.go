@@ -161,7 +161,7 @@ func (c *conn) tooSlow(sub *subscription) bool {
 	for _, b := range c.subs {
 		at := b.after
 		if !b.gated {
-			at = c.hub.cursor
+			at = max(at, c.hub.cursor)
 		}
 		c.reply(c.closed(b.id, client.CodeSlowConsumer, at))
 	}

@@ -139,6 +139,15 @@ func (p *Params) proof(h *Header, hash frame.Hash) (work, error) {
 	return work{hi: n.Rsh(n, 64).Uint64(), lo: lo}, nil
 }
 
+// CheckWork tells whether a header's hash meets its target, and the target the
+// network's limit, without its predecessor. It fails with ErrWork.
+func (p *Params) CheckWork(h *Header) error {
+	if _, err := p.proof(h, h.Hash()); err != nil {
+		return fmt.Errorf("header %s: %w", h.Hash(), err)
+	}
+	return nil
+}
+
 // expand reads the compact form of a target; one that is negative or larger than
 // 256 bits is 0.
 func expand(compact uint32) *big.Int {

@@ -32,6 +32,7 @@ type Config struct {
 	Poll    time.Duration // how often to ask when nothing wakes; 5 s
 	Backoff time.Duration // after a failure; 200 ms, growing to 10 s
 	Batch   Batch
+	Until   int32 // the last height to connect; 0: no bound
 }
 
 // A Batch bounds what is saved in one transaction during backfill: what a kill
@@ -75,6 +76,7 @@ type Follower struct {
 	chain  *Chain
 	spent  Spent              // by unconfirmed transactions with frames
 	known  bool               // some node has the best tip
+	said   string             // what the log has of lost
 	failed map[frame.Hash]int // how often in a row a block couldn't be had
 	unbar  time.Time          // when barred blocks are tried again
 	health health
@@ -96,22 +98,29 @@ func (f *Follower) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	backoff := f.config.Backoff
 	for ctx.Err() == nil {
-		err := f.Sync(ctx)
-		if err == nil {
-			backoff = f.config.Backoff
+		if f.CatchUp(ctx) == nil {
 			f.wait(ctx)
-			continue
 		}
-		if ctx.Err() != nil {
-			break
+	}
+	return nil
+}
+
+// CatchUp runs rounds until the sink is at the tip of the best branch that the
+// source tells of, or at Config.Until. Failures are logged and tried again; only
+// the end of ctx is an error.
+func (f *Follower) CatchUp(ctx context.Context) error {
+	for backoff := f.config.Backoff; ; backoff = min(2*backoff, 10*time.Second) {
+		err := f.Sync(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
 		}
 		f.config.Logger.Warn("following the chain", "error", err, "again_in", backoff)
 		pause(ctx, backoff)
-		backoff = min(2*backoff, 10*time.Second)
 	}
-	return nil
 }
 
 // Load reads what the sink knows: its headers, and what its unconfirmed
@@ -149,6 +158,9 @@ func (f *Follower) loadSpent(ctx context.Context) error {
 }
 
 func (f *Follower) remember(txs []*index.Transaction) {
+	if f.spent == nil {
+		return
+	}
 	for _, tx := range txs {
 		for _, o := range tx.Spends {
 			f.spent.add(o, tx.ID)
@@ -166,7 +178,25 @@ func (f *Follower) Sync(ctx context.Context) error {
 		f.missing(missing)
 	}
 	f.health.synced(err, f.trouble())
+	if err == nil {
+		f.sayLost()
+	}
 	return err
+}
+
+// sayLost logs, once, that no node has the index's last block, and that one has
+// it again.
+func (f *Follower) sayLost() {
+	lost := f.lost()
+	switch {
+	case lost == f.said:
+		return
+	case lost == "":
+		f.config.Logger.Info("a node has the last block known here again")
+	default:
+		f.config.Logger.Warn(lost)
+	}
+	f.said = lost
 }
 
 const (
@@ -207,8 +237,9 @@ func (f *Follower) sync(ctx context.Context) error {
 			}
 			continue
 		}
-		path := f.chain.Path(tip.Height, pathLimit)
-		f.health.at(tip, path)
+		path := f.chain.Path(tip.Height, f.reach(tip.Height))
+		_, best := f.chain.Best()
+		f.health.at(tip, best)
 		if len(path) == 0 {
 			return nil
 		}
@@ -219,6 +250,14 @@ func (f *Follower) sync(ctx context.Context) error {
 }
 
 const pathLimit = 2000 // blocks that are fetched before headers are asked for again
+
+// reach tells how many blocks beyond a height may be connected now.
+func (f *Follower) reach(height int32) int {
+	if f.config.Until > 0 {
+		return int(max(0, min(pathLimit, f.config.Until-height)))
+	}
+	return pathLimit
+}
 
 // headers asks for headers from the best tip on, and on every branch that the
 // answers open until it is known to its end. The first answer begins with the
@@ -255,17 +294,23 @@ func (f *Follower) disconnect(ctx context.Context, tip index.Tip) error {
 	best, bestHeight := f.chain.Best()
 	f.config.Logger.Info("reorganisation", "fork", height, "depth", tip.Height-height, "block", fork,
 		"from", tip.Hash, "to", best, "to_height", bestHeight)
+	f.spent = nil // whatever fails from here on: more may be unconfirmed than before
 	if err := f.sink.Disconnect(ctx, height); err != nil {
 		return err
 	}
 	if s, ok := f.source.(interface{ RequestMempool() }); ok {
 		s.RequestMempool() // no node announces again what a reorganisation returned
 	}
-	return f.loadSpent(ctx)
+	return nil
 }
 
 // connect fetches the blocks of a path and saves them in batches.
 func (f *Follower) connect(ctx context.Context, path []Step) error {
+	if f.spent == nil {
+		if err := f.loadSpent(ctx); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	p := startPipeline(ctx, f.source, f.config.Params, path, maps.Clone(f.spent))
 	defer p.join()
@@ -363,11 +408,10 @@ func (f *Follower) Take(ctx context.Context, batch [][]byte) error {
 		return nil
 	}
 	prove(txs, f.config.Params.Network)
-	if err := f.sink.Seen(ctx, txs); err != nil {
-		return err
-	}
+	// A commit may succeed and its answer be lost: what then is unconfirmed must
+	// be known to be, or the block that double-spends it drops nothing.
 	f.remember(txs)
-	return nil
+	return f.sink.Seen(ctx, txs)
 }
 
 func pause(ctx context.Context, d time.Duration) {

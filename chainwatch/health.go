@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 )
 
@@ -13,7 +12,7 @@ import (
 type Health struct {
 	Synced  bool          // the index was at the best tip known when last asked
 	Height  int32         // of the index's tip
-	Behind  int32         // blocks known but not yet indexed
+	Best    int32         // height of the best branch known
 	Since   time.Duration // since the source last answered
 	Trouble string        // a sentence when something is wrong, else empty
 }
@@ -22,21 +21,19 @@ type health struct {
 	mu      sync.Mutex
 	h       Health
 	asked   time.Time
-	block   frame.Hash
 	started bool
 }
 
-func (h *health) at(tip index.Tip, path []Step) {
+func (h *health) at(tip index.Tip, best int32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.h.Height, h.h.Behind, h.block = tip.Height, int32(len(path)), tip.Hash
+	h.h.Height, h.h.Best = tip.Height, best
 }
 
 func (h *health) connected(b *index.Block) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.h.Behind = max(0, h.h.Behind-(b.Height-h.h.Height))
-	h.h.Height, h.block = b.Height, b.Hash
+	h.h.Height = b.Height
 }
 
 func (h *health) synced(err error, trouble string) {
@@ -58,9 +55,10 @@ func (f *Follower) Health() Health {
 	h := f.health.h
 	if !f.health.started {
 		h.Trouble = "starting"
-		if t := f.source.Status().Trouble; t != "" {
-			h.Trouble = t
-		}
+	}
+	// A round that waits for a node has not ended, and says nothing yet.
+	if t := f.source.Status().Trouble; t != "" {
+		h.Synced, h.Trouble = false, t
 	}
 	if !f.health.asked.IsZero() {
 		h.Since = time.Since(f.health.asked)
@@ -68,12 +66,17 @@ func (f *Follower) Health() Health {
 	return h
 }
 
-// trouble says when no node has the block that the index ends with: they are
-// still syncing, or were wiped. The index keeps what it has.
+// trouble says what the source complains of, or that it lost the index's branch.
 func (f *Follower) trouble() string {
 	if t := f.source.Status().Trouble; t != "" {
 		return t
 	}
+	return f.lost()
+}
+
+// lost says when no node has the block that the index ends with: they are still
+// syncing, or were wiped. The index keeps what it has.
+func (f *Follower) lost() string {
 	if f.known {
 		return ""
 	}

@@ -66,7 +66,14 @@ func (p *pipeline) join() {
 	}
 }
 
+// send hands a block on. While there is room it does so even when the group has
+// failed: blocks that came before the one that fails are good, and are saved.
 func send(ctx context.Context, to chan<- *index.Block, b *index.Block) error {
+	select {
+	case to <- b:
+		return nil
+	default:
+	}
 	select {
 	case to <- b:
 		return nil

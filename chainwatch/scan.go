@@ -30,7 +30,7 @@ type Scan struct {
 	Count        uint64               // transactions
 	Bytes        int64                // of the whole block
 	Transactions []*index.Transaction // those that carry frames, read but not proved
-	Conflicts    []frame.Hash
+	Conflicts    []frame.Hash         // unconfirmed transactions that it double-spends, by bytes
 }
 
 // A Scanner reads blocks as they stream by and picks out what is ours. It keeps
@@ -116,7 +116,7 @@ func (s *Scanner) transaction(scan *Scan, i uint64, look *conflicts) (frame.Hash
 		}
 		n, ours, err := walk(window, look)
 		if err != nil {
-			if err := s.more(); err != nil {
+			if err := s.fill(2 * len(window)); err != nil {
 				return frame.Hash{}, err
 			}
 			continue
@@ -143,6 +143,25 @@ func (s *Scanner) transaction(scan *Scan, i uint64, look *conflicts) (frame.Hash
 	}
 }
 
+// fill reads on until the window holds so many bytes or the block ends, one byte
+// at least. A transaction that didn't fit is walked again from its beginning:
+// when the window has doubled each time, all these walks together are as long as
+// two of the whole, however small the pieces are that the block arrives in.
+func (s *Scanner) fill(want int) error {
+	before := s.end - s.at
+	for s.end-s.at == before || s.end-s.at < want {
+		err := s.more()
+		last := errors.Is(err, ErrBlockSize) || errors.Is(err, ErrTransaction)
+		switch {
+		case last && s.end-s.at > before:
+			return nil // no more comes or fits: what is there may be the whole of it
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
 // more reads on behind what is in the buffer, making room first: what was walked
 // goes, and a transaction larger than the buffer doubles it, so that memory
 // follows what arrives and never what is claimed.
@@ -160,7 +179,7 @@ func (s *Scanner) more() error {
 		copy(grown, s.buf)
 		s.buf = grown
 	}
-	n, err := s.r.Read(s.buf[s.end:])
+	n, err := s.some(s.buf[s.end:])
 	s.end += n
 	s.read += int64(n)
 	switch {
@@ -168,10 +187,19 @@ func (s *Scanner) more() error {
 		return nil
 	case errors.Is(err, io.EOF):
 		return ErrBlockSize
-	case err != nil:
-		return err
 	}
-	return io.ErrNoProgress
+	return err
+}
+
+// some reads at least one byte or fails. A reader that gives neither bytes nor
+// an error, again and again, fails with io.ErrNoProgress.
+func (s *Scanner) some(b []byte) (int, error) {
+	for range 100 {
+		if n, err := s.r.Read(b); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
 }
 
 // finish checks that the block ends where it should.
@@ -179,15 +207,12 @@ func (s *Scanner) finish() error {
 	if s.at != s.end {
 		return ErrBlockSize
 	}
-	for {
-		n, err := s.r.Read(s.buf)
-		switch {
-		case n > 0:
-			return ErrBlockSize
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
+	n, err := s.some(s.buf)
+	switch {
+	case n > 0:
+		return ErrBlockSize
+	case errors.Is(err, io.EOF):
+		return nil
 	}
+	return err
 }

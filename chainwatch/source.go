@@ -58,6 +58,16 @@ type Source interface {
 	Status() Status
 }
 
+// A MempoolWatcher is a source that can also tell what is in a mempool now. What
+// was delivered and is neither in that list nor in a block has left it: evicted,
+// replaced or expired.
+type MempoolWatcher interface {
+	// Mempool returns the ids of all transactions in the node's mempool, in no
+	// order. It fails when the node doesn't answer: that says nothing about what
+	// has left.
+	Mempool(ctx context.Context) ([]frame.Hash, error)
+}
+
 // Status is what a source says of itself.
 type Status struct {
 	Connected int       // nodes

@@ -33,12 +33,16 @@ func ParseOther(s string) (list Other, ok bool) {
 	if s == "" {
 		return nil, true
 	}
-	list = make(Other, 0, min(strings.Count(s, "&")+1, 16))
+	pairs := 0
 	for part := range strings.SplitSeq(s, "&") {
-		k, v, found := strings.Cut(part, "=")
-		if !found || k == "" {
-			return nil, false
+		if strings.IndexByte(part, '=') <= 0 {
+			return nil, false // before anything is allocated for the list
 		}
+		pairs++
+	}
+	list = make(Other, 0, pairs)
+	for part := range strings.SplitSeq(s, "&") {
+		k, v, _ := strings.Cut(part, "=")
 		key, err := url.PathUnescape(k)
 		if err != nil || !utf8.ValidString(key) {
 			return nil, false

@@ -119,6 +119,7 @@ var commands = []func(*program) *cobra.Command{
 	newInbox,
 	newWatch,
 	newFrame,
+	newIndex,
 	newState,
 	newExport,
 	newVersion,

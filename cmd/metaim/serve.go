@@ -87,8 +87,8 @@ func (s *service) useDevnet(dir string) error {
 		return usagef("the devnet is on %s: give --network %s", connection.Network, connection.Network)
 	}
 	s.peers = []string{connection.P2P}
-	s.rpc, err = noderpc.New(noderpc.Config{URL: connection.RPC, User: connection.RPCUser, Password: connection.RPCPassword})
-	return err
+	s.local = &localNode{dir: dir}
+	return nil
 }
 
 func rpcClient(raw string) (*noderpc.Client, error) {

@@ -27,6 +27,7 @@ type service struct {
 	store   string // its specification, such as sqlite:PATH
 	listen  string
 	rpc     *noderpc.Client // of a node that takes transactions; nil: none are taken
+	local   *localNode      // of a devnet, instead of rpc and the addresses of peers
 	origins []string
 	logger  *slog.Logger
 	ready   func(url string) // called when the server listens
@@ -52,7 +53,11 @@ func (s *service) run(ctx context.Context) (err error) {
 		}
 	})
 	params := chainwatch.ParamsOf(s.network)
-	source := p2p.New(p2p.Config{Params: params, Peers: s.peers, Logger: s.logger.With("part", "p2p")})
+	nodes := p2p.Config{Params: params, Peers: s.peers, Logger: s.logger.With("part", "p2p")}
+	if s.local != nil {
+		nodes.Dial = s.local.dial
+	}
+	source := p2p.New(nodes)
 	follower := chainwatch.NewFollower(source, writer, chainwatch.Config{Params: params, Logger: s.logger.With("part", "follower")})
 	server := api.New(api.Config{
 		Index: store, Rules: rules, Version: version, Logger: s.logger.With("part", "api"),
@@ -86,6 +91,9 @@ func (s *service) run(ctx context.Context) (err error) {
 }
 
 func (s *service) submit() func(context.Context, []byte) (frame.Hash, error) {
+	if s.local != nil {
+		return s.local.submit
+	}
 	if s.rpc == nil {
 		return nil
 	}

@@ -282,7 +282,7 @@ var ErrTimeStamp = errors.New("time stamp is not a decimal number below 2^64 wit
 
 // ParseTimeStamp reads a time stamp field.
 func ParseTimeStamp(s string) (uint64, error) {
-	if s == "" || len(s) > 1 && s[0] == '0' || s[0] < '0' || s[0] > '9' {
+	if s == "" || len(s) > 20 || len(s) > 1 && s[0] == '0' || s[0] < '0' || s[0] > '9' {
 		return 0, ErrTimeStamp
 	}
 	n, err := strconv.ParseUint(s, 10, 64)

@@ -65,6 +65,7 @@ func TestHostileFields(t *testing.T) {
 		"is 10 MB an address":              func() { frame.IsAddress(big) },
 		"a public key of 10 MB":            func() { frame.ParsePublicKey(big) },
 		"a hash of 10 MB":                  func() { _, _ = frame.ParseHash(big) },
+		"a time stamp of 10 MB":            func() { _, _ = frame.ParseTimeStamp(big) },
 		"a key pushed with a claim of 4GB": func() { frame.SpendPublicKey([]byte("\x01a\x4e\xff\xff\xff\xff")) },
 	} {
 		if got := allocated(call); got > most {

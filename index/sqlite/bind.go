@@ -18,49 +18,51 @@ func signedKeys(d *index.Decision) (key, key2 any) {
 	return key, key2
 }
 
-// fields are the columns of a frame that its kind decides; nil where it has none.
-type fields struct {
-	malformed, id, content, source, kind, encryption, name, ip, holder, newAddress any
-	other, timeStamp, timeOrder, signature, signature2, proved, proved2            any
-	needsBody                                                                      bool
-}
+// The columns of frames that are written: of any frame, of messages, and of
+// records and what is malformed.
+const (
+	anyColumns     = `id, tx, output, state, height, position, verdict, address, protocol, operation, frame_id, other, time_stamp, time_order, signature, proved_key, signed_key`
+	messageColumns = `content_id, source, type, encryption, needs_body`
+	recordColumns  = `malformed, name, ip, holder, new_address, signature2, proved_key2, signed_key2, needs_body`
+)
 
-func bindFrame(args []any, n newFrame) []any {
-	v := fieldsOf(n.frame)
-	p, d := n.placed, n.decision
-	key, key2 := signedKeys(d)
-	return append(args, n.arrival, n.tx, int64(n.frame.Output), string(p.State), nullableHeight(p.Height), position(p),
-		string(d.Verdict), string(n.frame.Protocol), n.frame.Operation(), v.malformed, v.id, v.content,
-		nullableAddress(d.Address), v.source, v.kind, v.encryption, v.name, v.ip, v.holder, v.newAddress, v.other,
-		v.timeStamp, v.timeOrder, v.signature, v.signature2, v.proved, v.proved2, key, key2, v.needsBody)
-}
-
-func fieldsOf(f *index.Frame) (v fields) {
+// bindAny binds anyColumns; of what is malformed, most are nil.
+func bindAny(args []any, n newFrame, other string, signature []byte) []any {
+	p, d, f := n.placed, n.decision, n.frame
+	key, _ := signedKeys(d)
+	args = append(args, n.arrival, n.tx, int64(f.Output), string(p.State), nullableHeight(p.Height), position(p),
+		string(d.Verdict), nullableAddress(d.Address), string(f.Protocol), f.Operation())
 	if f.Malformed != "" {
-		v.malformed = []byte(f.Malformed)
-		return v
+		return append(args, nil, nil, nil, nil, nil, nil, key)
 	}
-	v.id, v.timeStamp = f.ID[:], []byte(f.TimeStamp())
-	if n, err := frame.ParseTimeStamp(f.TimeStamp()); err == nil {
-		v.timeOrder = sortable(n)
+	var order any
+	if t, err := frame.ParseTimeStamp(f.TimeStamp()); err == nil {
+		order = sortable(t)
 	}
-	v.proved = nullable(f.Proofs[0].Key)
-	if m := f.Message; m != nil {
-		v.content, v.source, v.kind, v.encryption = f.ContentID[:], []byte(m.Source), []byte(m.Type), []byte(m.Encryption)
-		v.other, v.signature = []byte(m.Other), present(m.Signature)
-		s := f.Proofs[0].Signature
-		v.needsBody = s.Readable() && !s.Recoverable()
-		return v
+	return append(args, f.ID[:], []byte(other), []byte(f.TimeStamp()), order, present(signature), nullable(f.Proofs[0].Key), key)
+}
+
+func bindMessage(args []any, n newFrame) []any {
+	m := n.frame.Message
+	s := n.frame.Proofs[0].Signature
+	return append(bindAny(args, n, m.Other, m.Signature), n.frame.ContentID[:], []byte(m.Source), []byte(m.Type),
+		[]byte(m.Encryption), s.Readable() && !s.Recoverable())
+}
+
+func bindOther(args []any, n newFrame) []any {
+	_, key2 := signedKeys(n.decision)
+	f, r := n.frame, n.frame.Record
+	if r == nil {
+		return append(bindAny(args, n, "", nil), []byte(f.Malformed), nil, nil, nil, nil, nil, nil, key2, false)
 	}
-	r := f.Record
+	var name, ip, newAddress, signature2, proved2 any
 	if r.Protocol == frame.P {
-		v.ip = []byte(r.IP)
+		ip = []byte(r.IP)
 	} else {
-		v.name = []byte(r.Name)
+		name = []byte(r.Name)
 	}
-	v.holder, v.other, v.signature = r.Address[:], []byte(r.Other), present(r.Signatures[0])
 	if r.Operation == nprotocol.Transfer {
-		v.newAddress, v.signature2, v.proved2 = r.NewAddress[:], present(r.Signatures[1]), nullable(f.Proofs[1].Key)
+		newAddress, signature2, proved2 = r.NewAddress[:], present(r.Signatures[1]), nullable(f.Proofs[1].Key)
 	}
-	return v
+	return append(bindAny(args, n, r.Other, r.Signatures[0]), nil, name, ip, r.Address[:], newAddress, signature2, proved2, key2, false)
 }

@@ -12,9 +12,12 @@ import (
 	"github.com/metaim/metaim/index"
 )
 
-// The driver compiles a statement each time and looks for each parameter among
-// all: about this many in one statement cost the least for each row.
+// The driver compiles a statement each time, and for each parameter looks
+// through all before it: about this many in one statement cost the least for
+// each row. Statements that write narrow rows are quick to compile, so fewer.
 const parameters = 256
+
+func writeParameters(columns int) int { return min(parameters, 96+8*columns) }
 
 // values writes (?,?),(?,?): rows of parameters.
 func values(rows, columns int) string {
@@ -25,7 +28,11 @@ func values(rows, columns int) string {
 // inChunks calls run for some of the items at a time, as rows of parameters: the
 // text for VALUES and the arguments.
 func inChunks[T any](items []T, columns int, bind func(args []any, item T) []any, run func(rows string, args []any) error) error {
-	for chunk := range slices.Chunk(items, max(1, parameters/columns)) {
+	return chunks(items, columns, parameters, bind, run)
+}
+
+func chunks[T any](items []T, columns, most int, bind func(args []any, item T) []any, run func(rows string, args []any) error) error {
+	for chunk := range slices.Chunk(items, max(1, most/columns)) {
 		args := make([]any, 0, len(chunk)*columns)
 		for _, item := range chunk {
 			args = bind(args, item)

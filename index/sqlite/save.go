@@ -16,7 +16,8 @@ type save struct {
 	t         *tx
 	txs       []txRow
 	parties   []partyRow
-	frames    []newFrame
+	messages  []newFrame
+	others    []newFrame // records, and what is malformed
 	bodies    []bodyRow
 	moved     []*index.Placed
 	decided   []decidedFrame
@@ -112,11 +113,17 @@ func (s *save) add(i int, p *index.Placed) error {
 		if err := checkFrame(f); err != nil {
 			return fmt.Errorf("output %d: %w", f.Output, err)
 		}
+		if len(p.Decisions[j].Keys) > len(f.Proofs) {
+			return fmt.Errorf("output %d: %d keys made %d signatures", f.Output, len(p.Decisions[j].Keys), len(f.Proofs))
+		}
 		s.lastFrame++
 		s.arrivals[i] = append(s.arrivals[i], s.lastFrame)
-		s.frames = append(s.frames, newFrame{s.lastFrame, p.Row, p, f, &p.Decisions[j]})
+		n := newFrame{s.lastFrame, p.Row, p, f, &p.Decisions[j]}
 		if f.Message != nil {
+			s.messages = append(s.messages, n)
 			s.bodies = append(s.bodies, bodyRow{s.lastFrame, present(f.Message.Body)})
+		} else {
+			s.others = append(s.others, n)
 		}
 		s.count(p, &p.Decisions[j], 1)
 	}
@@ -258,7 +265,7 @@ func (s *save) write() error {
 }
 
 func (s *save) writeNew() error {
-	err := insert(s.t, `INSERT INTO txs (id, txid, state, height, position, coinbase, outputs, input_keys, spends) VALUES %s`, 9, s.txs,
+	err := insert(s.t, `INSERT OR FAIL INTO txs (id, txid, state, height, position, coinbase, outputs, input_keys, spends) VALUES %s`, 9, s.txs,
 		func(a []any, r txRow) []any {
 			tx := r.placed.Tx
 			return append(a, r.row, tx.ID[:], string(r.placed.State), nullableHeight(r.placed.Height), position(r.placed),
@@ -267,22 +274,25 @@ func (s *save) writeNew() error {
 	if err != nil {
 		return err
 	}
-	if err := insert(s.t, `INSERT INTO parties (address, tx) VALUES %s`, 2, s.parties, bindParty); err != nil {
+	if err := insert(s.t, `INSERT OR FAIL INTO parties (address, tx) VALUES %s`, 2, s.parties, bindParty); err != nil {
 		return err
 	}
-	err = insert(s.t, `INSERT INTO frames (id, tx, output, state, height, position, verdict, protocol, operation, malformed,
-		frame_id, content_id, address, source, type, encryption, name, ip, holder, new_address, other, time_stamp,
-		time_order, signature, signature2, proved_key, proved_key2, signed_key, signed_key2, needs_body) VALUES %s`, 30, s.frames, bindFrame)
+	// The columns that only records have cost too much where they are empty.
+	err = insert(s.t, `INSERT OR FAIL INTO frames (`+anyColumns+`, `+messageColumns+`) VALUES %s`, 22, s.messages, bindMessage)
 	if err != nil {
 		return err
 	}
-	return insert(s.t, `INSERT INTO bodies (frame, body) VALUES %s`, 2, s.bodies,
+	err = insert(s.t, `INSERT OR FAIL INTO frames (`+anyColumns+`, `+recordColumns+`) VALUES %s`, 26, s.others, bindOther)
+	if err != nil {
+		return err
+	}
+	return insert(s.t, `INSERT OR FAIL INTO bodies (frame, body) VALUES %s`, 2, s.bodies,
 		func(a []any, r bodyRow) []any { return append(a, r.frame, r.body) })
 }
 
 func (s *save) writeMoved() error {
 	err := insert(s.t, `WITH moved (id, state, height, position) AS (VALUES %s)
-		UPDATE txs SET state = moved.state, height = moved.height, position = moved.position
+		UPDATE OR FAIL txs SET state = moved.state, height = moved.height, position = moved.position
 		FROM moved WHERE txs.id = moved.id`, 4, s.moved,
 		func(a []any, p *index.Placed) []any {
 			return append(a, p.Row, string(p.State), nullableHeight(p.Height), position(p))
@@ -291,7 +301,7 @@ func (s *save) writeMoved() error {
 		return err
 	}
 	err = insert(s.t, `WITH decided (id, state, height, position, verdict, address, signed_key, signed_key2) AS (VALUES %s)
-		UPDATE frames SET state = decided.state, height = decided.height, position = decided.position, verdict = decided.verdict,
+		UPDATE OR FAIL frames SET state = decided.state, height = decided.height, position = decided.position, verdict = decided.verdict,
 			address = decided.address, signed_key = decided.signed_key, signed_key2 = decided.signed_key2
 		FROM decided WHERE frames.id = decided.id`, 8, s.decided,
 		func(a []any, d decidedFrame) []any {
@@ -302,7 +312,7 @@ func (s *save) writeMoved() error {
 	if err != nil {
 		return err
 	}
-	return insert(s.t, `INSERT INTO former_sources (address, frame) VALUES %s ON CONFLICT (address, frame) DO NOTHING`, 2, s.former, bindParty)
+	return insert(s.t, `INSERT OR FAIL INTO former_sources (address, frame) VALUES %s ON CONFLICT (address, frame) DO NOTHING`, 2, s.former, bindParty)
 }
 
 func (s *save) writeCounts() error {

@@ -31,9 +31,12 @@ func (t *tx) write(what string, run func() error) error {
 }
 
 // insert runs a statement for some of the items at a time; %s stands for their
-// rows of parameters.
+// rows of parameters. Statements of more than one row say OR FAIL: a transaction
+// that failed is never committed, so SQLite needn't keep a journal to undo the
+// one statement by itself, which costs a fifth of the time. For the same reason
+// foreign keys are deferred.
 func insert[T any](t *tx, statement string, columns int, items []T, bind func([]any, T) []any) error {
-	return inChunks(items, columns, bind, func(rows string, args []any) error {
+	return chunks(items, columns, writeParameters(columns), bind, func(rows string, args []any) error {
 		_, err := t.q.ExecContext(t.ctx, strings.Replace(statement, "%s", rows, 1), args...)
 		return err
 	})
@@ -110,7 +113,7 @@ func (t *tx) CutBlocks(above int32) error {
 // PutNames implements [index.Tx].
 func (t *tx) PutNames(names []*nprotocol.Name) error {
 	return t.write("save names", func() error {
-		return insert(t, `INSERT INTO names (name, address, since_height, since_position, since_output, registered_at, expires_at, deleted) VALUES %s
+		return insert(t, `INSERT OR FAIL INTO names (name, address, since_height, since_position, since_output, registered_at, expires_at, deleted) VALUES %s
 			ON CONFLICT (name) DO UPDATE SET address = excluded.address, since_height = excluded.since_height,
 				since_position = excluded.since_position, since_output = excluded.since_output,
 				registered_at = excluded.registered_at, expires_at = excluded.expires_at, deleted = excluded.deleted`, 8, names,
@@ -123,7 +126,7 @@ func (t *tx) PutNames(names []*nprotocol.Name) error {
 // PutPeers implements [index.Tx].
 func (t *tx) PutPeers(peers []*nprotocol.Peer) error {
 	return t.write("save peers", func() error {
-		return insert(t, `INSERT INTO peers (address, ip, registered_at, expires_at, deleted) VALUES %s
+		return insert(t, `INSERT OR FAIL INTO peers (address, ip, registered_at, expires_at, deleted) VALUES %s
 			ON CONFLICT (address, ip) DO UPDATE SET registered_at = excluded.registered_at,
 				expires_at = excluded.expires_at, deleted = excluded.deleted`, 5, peers,
 			func(a []any, p *nprotocol.Peer) []any {
@@ -169,7 +172,7 @@ func (t *tx) ValidRecords(names []string, peers []nprotocol.PeerKey, yield func(
 		return err
 	}
 	err = inChunks(peers, 2, bindPeer, func(rows string, args []any) error {
-		return t.each(query+` AND (f.holder, f.ip) IN (VALUES `+rows+`)`, args, gather)
+		return t.each(query+` AND f.ip IS NOT NULL AND (f.holder, f.ip) IN (VALUES `+rows+`)`, args, gather)
 	})
 	if err != nil {
 		return err
@@ -234,7 +237,7 @@ func (t *tx) AppendEvents(events []*index.Event) error {
 			last++
 			e.Seq = last
 		}
-		return insert(t, `INSERT INTO events (seq, kind, frame, height, block, verdict, from_verdict, reason) VALUES %s`, 8, events, bindEvent)
+		return insert(t, `INSERT OR FAIL INTO events (seq, kind, frame, height, block, verdict, from_verdict, reason) VALUES %s`, 8, events, bindEvent)
 	})
 }
 

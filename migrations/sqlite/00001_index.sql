@@ -85,7 +85,7 @@ CREATE TABLE frames (
     signed_key  BLOB,             -- of who signed, when the verdict says so
     signed_key2 BLOB,
     needs_body  INTEGER NOT NULL, -- 1: to judge it again takes its preimage
-    CONSTRAINT frames_tx FOREIGN KEY (tx) REFERENCES txs (id),
+    CONSTRAINT frames_tx FOREIGN KEY (tx) REFERENCES txs (id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT frames_state_valid CHECK (state IN ('seen', 'confirmed', 'dropped')),
     CONSTRAINT frames_height_valid CHECK ((state = 'confirmed') = (height IS NOT NULL)),
     CONSTRAINT frames_protocol_valid CHECK (protocol IN ('im', 'n', 'p')),
@@ -112,7 +112,7 @@ CREATE TABLE bodies (
     frame INTEGER NOT NULL,
     body  BLOB    NOT NULL,
     CONSTRAINT bodies_pk PRIMARY KEY (frame),
-    CONSTRAINT bodies_frame FOREIGN KEY (frame) REFERENCES frames (id)
+    CONSTRAINT bodies_frame FOREIGN KEY (frame) REFERENCES frames (id) DEFERRABLE INITIALLY DEFERRED
 );
 
 -- Whom a transaction pays, without its change: the recipients of its messages,
@@ -121,7 +121,7 @@ CREATE TABLE parties (
     address BLOB    NOT NULL,
     tx      INTEGER NOT NULL,
     CONSTRAINT parties_pk PRIMARY KEY (address, tx),
-    CONSTRAINT parties_tx FOREIGN KEY (tx) REFERENCES txs (id)
+    CONSTRAINT parties_tx FOREIGN KEY (tx) REFERENCES txs (id) DEFERRABLE INITIALLY DEFERRED
 ) WITHOUT ROWID;
 
 -- Addresses that a frame was once attributed to, and may be no more: whoever
@@ -130,7 +130,7 @@ CREATE TABLE former_sources (
     address BLOB    NOT NULL,
     frame   INTEGER NOT NULL,
     CONSTRAINT former_sources_pk PRIMARY KEY (address, frame),
-    CONSTRAINT former_sources_frame FOREIGN KEY (frame) REFERENCES frames (id)
+    CONSTRAINT former_sources_frame FOREIGN KEY (frame) REFERENCES frames (id) DEFERRABLE INITIALLY DEFERRED
 ) WITHOUT ROWID;
 
 CREATE TABLE names (
@@ -172,7 +172,7 @@ CREATE TABLE events (
     verdict      TEXT NOT NULL,
     from_verdict TEXT NOT NULL,
     reason       TEXT NOT NULL,
-    CONSTRAINT events_frame FOREIGN KEY (frame) REFERENCES frames (id)
+    CONSTRAINT events_frame FOREIGN KEY (frame) REFERENCES frames (id) DEFERRABLE INITIALLY DEFERRED
 );
 CREATE INDEX events_by_frame ON events (frame);
 

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/blockfile"
+	"github.com/metaim/metaim/chainwatch/p2p"
+)
+
+// openSource opens a source by its specification.
+func openSource(ctx context.Context, spec string, params *chainwatch.Params, logger *slog.Logger, p *program) (chainwatch.Source, error) {
+	kind, rest, ok := strings.Cut(spec, ":")
+	if !ok || rest == "" {
+		return nil, usagef("source %q is none of blocks:FILE|DIR, p2p:HOST:PORT", spec)
+	}
+	switch kind {
+	case "blocks":
+		return openBlocks(ctx, list(rest), params, logger, p)
+	case "p2p":
+		return p2p.New(p2p.Config{Params: params, Peers: list(rest), Logger: logger.With("part", "p2p")}), nil
+	}
+	return nil, usagef("source %q is none of blocks:FILE|DIR, p2p:HOST:PORT", spec)
+}
+
+func openBlocks(ctx context.Context, paths []string, params *chainwatch.Params, logger *slog.Logger, p *program) (chainwatch.Source, error) {
+	bar := newProgress(p, "MB of block files")
+	source, err := blockfile.Open(ctx, paths, params, blockfile.Options{
+		Logger:   logger,
+		Progress: func(done, total int64) { bar.draw(done>>20, total>>20) },
+	})
+	bar.end()
+	if err != nil {
+		return nil, fmt.Errorf("block files: %w", err)
+	}
+	return source, nil
+}

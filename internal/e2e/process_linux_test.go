@@ -1,0 +1,15 @@
+package e2e
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// dieWithUs has the kernel kill the child when the test binary is: go test kills
+// what runs out of time, and then no cleanup runs.
+func dieWithUs(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+}
