@@ -121,6 +121,7 @@ var commands = []func(*program) *cobra.Command{
 	newFrame,
 	newIndex,
 	newState,
+	newAudit,
 	newExport,
 	newVersion,
 }
