@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"time"
 
 	"github.com/metaim/metaim/improtocol/frame"
@@ -23,6 +22,8 @@ type Sink interface {
 	Connect(ctx context.Context, blocks []*index.Block) error
 	Disconnect(ctx context.Context, height int32) error
 	Seen(ctx context.Context, txs []*index.Transaction) error
+	// Drop says that unconfirmed transactions are gone, and why.
+	Drop(ctx context.Context, txids []frame.Hash, reason string) error
 }
 
 // Config sets a follower up. What is zero takes a default.
@@ -33,6 +34,7 @@ type Config struct {
 	Backoff time.Duration // after a failure; 200 ms, growing to 10 s
 	Batch   Batch
 	Until   int32 // the last height to connect; 0: no bound
+	Expire  int32 // blocks that an unconfirmed transaction may wait; 2,016
 }
 
 // A Batch bounds what is saved in one transaction during backfill: what a kill
@@ -49,6 +51,9 @@ func (c *Config) defaults() {
 	}
 	if c.Backoff == 0 {
 		c.Backoff = 200 * time.Millisecond
+	}
+	if c.Expire == 0 {
+		c.Expire = 2016 // two weeks, as long as nodes keep one
 	}
 	if c.Batch.Blocks == 0 {
 		c.Batch.Blocks = 500
@@ -70,16 +75,17 @@ func (c *Config) defaults() {
 // when there are none look at the mempool and wait to be woken. What the source
 // pushes only wakes the loop.
 type Follower struct {
-	config Config
-	source Source
-	sink   Sink
-	chain  *Chain
-	spent  Spent              // by unconfirmed transactions with frames
-	known  bool               // some node has the best tip
-	said   string             // what the log has of lost
-	failed map[frame.Hash]int // how often in a row a block couldn't be had
-	unbar  time.Time          // when barred blocks are tried again
-	health health
+	config  Config
+	source  Source
+	sink    Sink
+	chain   *Chain
+	tip     int32              // height of the sink
+	mempool *mempool           // nil: must be read from the sink
+	known   bool               // some node has the best tip
+	said    string             // what the log has of lost
+	failed  map[frame.Hash]int // how often in a row a block couldn't be had
+	unbar   time.Time          // when barred blocks are tried again
+	health  health
 }
 
 // NewFollower returns a follower; Run starts it.
@@ -99,9 +105,13 @@ func (f *Follower) Run(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		if f.CatchUp(ctx) == nil {
-			f.wait(ctx)
+		if f.CatchUp(ctx) != nil {
+			break
 		}
+		if err := f.tidy(ctx); err != nil && ctx.Err() == nil {
+			f.config.Logger.Warn("looking through the mempool", "error", err)
+		}
+		f.wait(ctx)
 	}
 	return nil
 }
@@ -144,28 +154,8 @@ func (f *Follower) Load(ctx context.Context) error {
 	if _, ok := f.chain.Height(tip.Hash); tip.Height >= 0 && !ok {
 		return fmt.Errorf("the index ends with block %s, which is none of network %s", tip.Hash, f.config.Params.Network)
 	}
-	return f.loadSpent(ctx)
-}
-
-func (f *Follower) loadSpent(ctx context.Context) error {
-	txs, err := f.sink.Unconfirmed(ctx)
-	if err != nil {
-		return err
-	}
-	f.spent = Spent{}
-	f.remember(txs)
-	return nil
-}
-
-func (f *Follower) remember(txs []*index.Transaction) {
-	if f.spent == nil {
-		return
-	}
-	for _, tx := range txs {
-		for _, o := range tx.Spends {
-			f.spent.add(o, tx.ID)
-		}
-	}
+	f.tip = tip.Height
+	return f.loadMempool(ctx)
 }
 
 // Sync is one round of the loop: it brings the sink to the tip of the best
@@ -231,6 +221,7 @@ func (f *Follower) sync(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		f.tip = tip.Height
 		if tip.Height >= 0 && !f.chain.OnBest(tip.Hash) {
 			if err := f.disconnect(ctx, tip); err != nil {
 				return err
@@ -294,7 +285,7 @@ func (f *Follower) disconnect(ctx context.Context, tip index.Tip) error {
 	best, bestHeight := f.chain.Best()
 	f.config.Logger.Info("reorganisation", "fork", height, "depth", tip.Height-height, "block", fork,
 		"from", tip.Hash, "to", best, "to_height", bestHeight)
-	f.spent = nil // whatever fails from here on: more may be unconfirmed than before
+	f.forget() // whatever fails from here on
 	if err := f.sink.Disconnect(ctx, height); err != nil {
 		return err
 	}
@@ -306,13 +297,11 @@ func (f *Follower) disconnect(ctx context.Context, tip index.Tip) error {
 
 // connect fetches the blocks of a path and saves them in batches.
 func (f *Follower) connect(ctx context.Context, path []Step) error {
-	if f.spent == nil {
-		if err := f.loadSpent(ctx); err != nil {
-			return err
-		}
+	if err := f.loadMempool(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := startPipeline(ctx, f.source, f.config.Params, path, maps.Clone(f.spent))
+	p := startPipeline(ctx, f.source, f.config.Params, path, f.mempool.conflicting())
 	defer p.join()
 	defer cancel()
 	for {
@@ -347,8 +336,9 @@ func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
 			gone[id] = true
 		}
 	}
-	f.spent.remove(gone)
 	last := batch[len(batch)-1]
+	f.tip = last.Height
+	f.mempool.remove(gone)
 	f.health.connected(last)
 	f.config.Logger.Debug("connected", "blocks", len(batch), "frames", frames, "height", last.Height)
 	return nil
@@ -410,7 +400,9 @@ func (f *Follower) Take(ctx context.Context, batch [][]byte) error {
 	prove(txs, f.config.Params.Network)
 	// A commit may succeed and its answer be lost: what then is unconfirmed must
 	// be known to be, or the block that double-spends it drops nothing.
-	f.remember(txs)
+	if f.mempool != nil {
+		f.mempool.add(txs, f.tip)
+	}
 	return f.sink.Seen(ctx, txs)
 }
 

@@ -12,6 +12,7 @@ const (
 	ReasonDoubleSpent = "double_spent" // a block spends what it spends
 	ReasonReorganised = "reorganised"  // a coinbase whose block left the chain
 	ReasonEvicted     = "evicted"      // the node no longer has it
+	ReasonExpired     = "expired"      // no block took it for too long
 )
 
 // ErrNotNext says that a block doesn't follow the index's tip: whoever asked has

@@ -104,7 +104,7 @@ func conversations(b bench, _ func() bench) {
 	var placed []*index.Placed
 	f := text(alice, "to everybody", 9)
 	for i := range 1_200 {
-		placed = append(placed, seen(transaction(fmt.Sprint("many ", i), alice, []person{who(fmt.Sprint(i % 3))}, f), signed(frame.Valid, alice)))
+		placed = append(placed, seen(transaction(fmt.Sprint("many ", i), alice, []person{stranger(i % 3)}, f), signed(frame.Valid, alice)))
 	}
 	b.save(placed...)
 	equal(b, "beside many to others", list(b, index.EntryQuery{Address: &alice.hash, Peer: &bob.hash}), []int64{1, 2, 5})
@@ -265,7 +265,7 @@ func naive(b bench, _ func() bench) {
 			all[len(all)-len(p.Tx.Frames)+i] = e
 		}
 	}
-	for n := range 600 {
+	for n := range 300 {
 		q := index.EntryQuery{Limit: 1 + r.IntN(30), Newest: r.IntN(2) == 0, Repeats: r.IntN(3) == 0, Refused: r.IntN(6) == 0,
 			Type: kinds[r.IntN(3)], After: int64(r.IntN(3) * r.IntN(200)), Before: int64(r.IntN(2) * (1 + r.IntN(600)))}
 		if r.IntN(5) > 0 {

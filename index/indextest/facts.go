@@ -134,12 +134,12 @@ func factsOfKeys(b bench, _ func() bench) {
 			}
 		})
 	}
-	check("seen", map[frame.KeyHash][]byte{alice.hash: alice.public()})
+	check("seen", map[frame.KeyHash][]byte{alice.hash: alice.public})
 	b.save(again(mover.Row, mover.Tx, index.Confirmed, 1, 0, signed(frame.Valid, carol, dave)))
-	all := map[frame.KeyHash][]byte{alice.hash: alice.public(), carol.hash: carol.public(), dave.hash: dave.public()}
+	all := map[frame.KeyHash][]byte{alice.hash: alice.public, carol.hash: carol.public, dave.hash: dave.public}
 	check("confirmed", all)
 	b.save(again(mover.Row, mover.Tx, index.Dropped, -1, 0, signed(frame.Valid, carol, dave)))
-	check("dropped", map[frame.KeyHash][]byte{alice.hash: alice.public()})
+	check("dropped", map[frame.KeyHash][]byte{alice.hash: alice.public})
 }
 
 func manyFacts(b bench, _ func() bench) {

@@ -23,16 +23,20 @@ const network = frame.Regtest
 
 // A person has a key and an address, both made of the name.
 type person struct {
-	key  frame.PrivateKey
-	hash frame.KeyHash
+	key    frame.PrivateKey
+	public []byte
+	hash   frame.KeyHash
 }
 
 func who(name string) person {
 	key := frame.PrivateKey{Scalar: sha256.Sum256([]byte("indextest " + name))}
-	return person{key, key.KeyHash()}
+	return person{key, key.PublicKey(), key.KeyHash()}
 }
 
-func (p person) public() []byte { return p.key.PublicKey() }
+// stranger has an address and nothing to sign with.
+func stranger(n int) person {
+	return person{hash: frame.KeyHash{0xff, byte(n), byte(n >> 8)}}
+}
 
 var alice, bob, carol, dave = who("alice"), who("bob"), who("carol"), who("dave")
 
@@ -100,7 +104,7 @@ func malformed(p frame.Protocol, why string) *index.Frame {
 // transaction makes a transaction paid for by a person, with outputs to others,
 // change last. The label makes its id.
 func transaction(label string, payer person, to []person, frames ...*index.Frame) *index.Transaction {
-	tx := &index.Transaction{ID: frame.HashOf([]byte(label)), InputKeys: [][]byte{payer.public()},
+	tx := &index.Transaction{ID: frame.HashOf([]byte(label)), InputKeys: [][]byte{payer.public},
 		Spends: []index.Outpoint{{TxID: frame.HashOf([]byte("coin of " + label)), Output: 1}}}
 	for _, p := range to {
 		tx.Outputs = append(tx.Outputs, p.hash)
@@ -118,7 +122,7 @@ func transaction(label string, payer person, to []person, frames ...*index.Frame
 func signed(v frame.Verdict, by ...person) index.Decision {
 	d := index.Decision{Verdict: v, Address: &by[0].hash}
 	for _, p := range by {
-		d.Keys = append(d.Keys, p.public())
+		d.Keys = append(d.Keys, p.public)
 	}
 	return d
 }

@@ -163,7 +163,7 @@ func snapshot(b bench, _ func() bench) {
 }
 
 func concurrent(b bench, _ func() bench) {
-	const height = 40
+	const height = 25
 	done := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 4 {

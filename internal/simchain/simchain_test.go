@@ -221,6 +221,7 @@ func (s *sink) Tip(context.Context) (index.Tip, error) {
 	return s.tip, nil
 }
 func (s *sink) Headers(context.Context, func(int32, [80]byte) error) error { return nil }
+func (s *sink) Drop(context.Context, []frame.Hash, string) error           { return nil }
 func (s *sink) Unconfirmed(context.Context) ([]*index.Transaction, error)  { return nil, nil }
 func (s *sink) Disconnect(context.Context, int32) error                    { return errors.New("no") }
 func (s *sink) Connect(_ context.Context, blocks []*index.Block) error {

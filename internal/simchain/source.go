@@ -44,6 +44,7 @@ type Source struct {
 	tips  []*Block      // of the nodes behind the source
 	armed []Fault       // what happens at the next questions that they fit
 	skip  int           // blocks served before a fault of blocks happens
+	past  int           // faults that happened
 	Told  func(*Block)  // called for each header that is told, if not nil
 	txs   chan []byte   // what Transactions delivers
 	wake  chan struct{} // has room for one
@@ -68,11 +69,15 @@ func (s *Source) Arm(f Fault, skip int) { s.armed, s.skip = append(s.armed, f), 
 // Disarm forgets all faults.
 func (s *Source) Disarm() { s.armed, s.skip = nil, 0 }
 
+// Happened tells how many faults have happened.
+func (s *Source) Happened() int { return s.past }
+
 // happens takes an armed fault that lies between two others.
 func (s *Source) happens(from, to Fault) Fault {
 	for i, f := range s.armed {
 		if f >= from && f <= to {
 			s.armed = append(s.armed[:i:i], s.armed[i+1:]...)
+			s.past++
 			return f
 		}
 	}
