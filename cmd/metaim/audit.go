@@ -30,6 +30,7 @@ without, what the store holds is judged again. The store is only read.`,
 		},
 	}
 	sourceSetting.add(c)
+	zmqSetting.add(c)
 	quietSetting.add(c)
 	addStoreFlags(c)
 	return c
@@ -68,7 +69,7 @@ func deriveFrom(c *cobra.Command, p *program, spec string, network frame.Network
 		return err
 	}
 	params := chainwatch.ParamsOf(network)
-	source, err := openSource(c.Context(), spec, params, logger, p)
+	source, err := openSource(c.Context(), spec, zmqSetting.value(c, p), params, logger, p)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/p2p"
 	"github.com/metaim/metaim/devnet"
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
@@ -128,9 +130,10 @@ func (d *demo) serve(ctx context.Context, group *errgroup.Group, listening chan<
 	if err != nil {
 		return err
 	}
-	s := &service{network: frame.Regtest, peers: []string{c.P2P}, store: "sqlite:" + filepath.Join(d.dir, "index.db"), listen: listen, rpc: rpc,
-		logger: slog.New(slog.NewTextHandler(d.program.err, &slog.HandlerOptions{Level: slog.LevelError})),
-		ready:  func(url string) { listening <- url }}
+	logger := slog.New(slog.NewTextHandler(d.program.err, &slog.HandlerOptions{Level: slog.LevelError}))
+	source := p2p.New(p2p.Config{Params: chainwatch.ParamsOf(frame.Regtest), Peers: []string{c.P2P}, Logger: logger})
+	s := &service{network: frame.Regtest, source: source, store: "sqlite:" + filepath.Join(d.dir, "index.db"), listen: listen, rpc: rpc,
+		logger: logger, ready: func(url string) { listening <- url }}
 	group.Go(func() error { return s.run(ctx) })
 	return nil
 }

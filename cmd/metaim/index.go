@@ -12,8 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-var sourceSetting = setting{"source", "METAIM_SOURCE", "", "where blocks come from: blocks:FILE|DIR, p2p:HOST:PORT or rpc:URL"}
-
 // quietSetting is logSetting for commands whose output is read by a person.
 var quietSetting = setting{"log", "METAIM_LOG", "warn", "debug, info, warn or error"}
 
@@ -36,6 +34,7 @@ where it was; when the source's chain has changed, it follows.`,
 	}
 	c.Flags().Int32Var(&until, "until", 0, "stop at this height")
 	sourceSetting.add(c)
+	zmqSetting.add(c)
 	quietSetting.add(c)
 	addStoreFlags(c)
 	return c
@@ -56,7 +55,7 @@ func runIndex(c *cobra.Command, p *program, until int32) (err error) {
 	}
 	ctx := c.Context()
 	params := chainwatch.ParamsOf(network)
-	source, err := openSource(ctx, sourceSetting.value(c, p), params, logger, p)
+	source, err := openSource(ctx, sourceSetting.value(c, p), zmqSetting.value(c, p), params, logger, p)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/devnet"
 	"github.com/metaim/metaim/internal/noderpc"
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ import (
 
 var (
 	listenSetting = setting{"listen", "METAIM_LISTEN", defaultListen, "host:port to serve on"}
-	peerSetting   = setting{"peer", "METAIM_PEERS", "", "P2P addresses of nodes, host:port, joined by commas"}
+	peerSetting   = setting{"peer", "METAIM_PEERS", "", "P2P addresses of nodes, host:port, joined by commas: short for --source p2p:..."}
 	rpcSetting    = setting{"node-rpc", "METAIM_NODE_RPC", "", "URL of the node's RPC, with user and password, for submitting; better given in the environment"}
 	nodeDirectory = setting{"devnet-dir", "METAIM_DEVNET_DIR", "", "folder of a running metaim devnet to follow, instead of --peer and --node-rpc"}
 	logSetting    = setting{"log", "METAIM_LOG", "info", "debug, info, warn or error"}
@@ -24,16 +25,20 @@ var (
 )
 
 func newServe(p *program) *cobra.Command {
+	var readOnly bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Follow the chain, keep the index and serve it",
 		Long: `Follows the chain through one or more nodes, verifies every message and name,
 keeps the index and serves it over HTTP and WebSocket. No private key is ever
-here. Stopped and started again it goes on where it was.`,
-		Example: "  metaim serve --network main --peer 127.0.0.1:8333\n  metaim serve --network regtest --devnet-dir ./devnet",
+here. Stopped and started again it goes on where it was.
+
+One process writes a store: a second one on the same PostgreSQL database waits
+until the first is gone. With --read-only any number serve what it has written.`,
+		Example: "  metaim serve --network main --peer 127.0.0.1:8333\n  metaim serve --network main --source rpc:http://127.0.0.1:8332 --store postgres://metaim@127.0.0.1/metaim\n  metaim serve --network regtest --devnet-dir ./devnet",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := serviceOf(cmd, p)
+			s, err := serviceOf(cmd, p, readOnly)
 			if err != nil {
 				return err
 			}
@@ -41,68 +46,92 @@ here. Stopped and started again it goes on where it was.`,
 			return s.run(cmd.Context())
 		},
 	}
-	for _, s := range []setting{networkSetting, homeSetting, storeSetting, listenSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting} {
+	c.Flags().BoolVar(&readOnly, "read-only", false, "serve what another process writes")
+	for _, s := range []setting{networkSetting, homeSetting, storeSetting, listenSetting, sourceSetting, zmqSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting} {
 		s.add(c)
 	}
 	return c
 }
 
 // serviceOf reads the settings of a service and reports every fault.
-func serviceOf(c *cobra.Command, p *program) (*service, error) {
+func serviceOf(c *cobra.Command, p *program, readOnly bool) (*service, error) {
 	var faults []error
-	s := &service{listen: listenSetting.value(c, p), peers: list(peerSetting.value(c, p)), origins: list(originSetting.value(c, p))}
-	var err error
-	if s.network, err = networkOf(c, p); err != nil {
-		faults = append(faults, err)
-	}
-	if s.logger, err = newLogger(logSetting.value(c, p), p.err); err != nil {
-		faults = append(faults, err)
-	}
-	if s.rpc, err = rpcClient(rpcSetting.value(c, p)); err != nil {
-		faults = append(faults, err)
-	}
-	if dir := nodeDirectory.value(c, p); dir != "" {
-		faults = append(faults, s.useDevnet(dir))
-	} else if len(s.peers) == 0 {
-		faults = append(faults, usagef("no node to follow: give --peer host:port"))
-	}
-	for _, peer := range s.peers {
-		if host, _, err := net.SplitHostPort(peer); err == nil && host == "" {
-			faults = append(faults, usagef("peer %q has no host", peer))
+	fault := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
 		}
 	}
-	if s.store, err = storeSpec(c, p, s.network); err != nil {
-		faults = append(faults, err)
+	s := &service{readOnly: readOnly, listen: listenSetting.value(c, p), origins: list(originSetting.value(c, p))}
+	var err error
+	s.network, err = networkOf(c, p)
+	fault(err)
+	s.logger, err = newLogger(logSetting.value(c, p), p.err)
+	fault(err)
+	s.store, err = storeSpec(c, p, s.network)
+	fault(err)
+	if text := rpcSetting.value(c, p); text != "" {
+		s.rpc, err = rpcClient(text)
+		fault(err)
+	}
+	spec, err := s.sourceSpec(c, p)
+	fault(err)
+	if len(faults) == 0 && !readOnly {
+		s.source, err = openSource(c.Context(), spec, zmqSetting.value(c, p), chainwatch.ParamsOf(s.network), s.logger, p)
+		fault(err)
 	}
 	return s, errors.Join(faults...)
 }
 
-// useDevnet follows the node of a devnet's folder.
-func (s *service) useDevnet(dir string) error {
-	connection, err := devnet.ReadConnection(dir)
-	if err != nil {
-		return err
+// sourceSpec finds which source is meant by --source, --peer or --devnet-dir.
+func (s *service) sourceSpec(c *cobra.Command, p *program) (string, error) {
+	if dir := nodeDirectory.value(c, p); dir != "" {
+		return s.useDevnet(dir)
 	}
-	if s.network != connection.Network {
-		return usagef("the devnet is on %s: give --network %s", connection.Network, connection.Network)
+	if spec := sourceSetting.value(c, p); spec != "" {
+		return spec, nil
 	}
-	s.peers = []string{connection.P2P}
-	s.local = &localNode{dir: dir}
-	return nil
+	peers := peerSetting.value(c, p)
+	if peers == "" && !s.readOnly {
+		return "", usagef("no node to follow: give --peer host:port, or --source")
+	}
+	for _, peer := range list(peers) {
+		if host, _, err := net.SplitHostPort(peer); err == nil && host == "" {
+			return "", usagef("peer %q has no host", peer)
+		}
+	}
+	return "p2p:" + peers, nil
 }
 
-func rpcClient(raw string) (*noderpc.Client, error) {
-	if raw == "" {
-		return nil, nil
+// useDevnet follows the node of a devnet's folder, and submits through it.
+func (s *service) useDevnet(dir string) (string, error) {
+	connection, err := devnet.ReadConnection(dir)
+	if err != nil {
+		return "", err
 	}
+	if s.network != connection.Network {
+		return "", usagef("the devnet is on %s: give --network %s", connection.Network, connection.Network)
+	}
+	s.rpc, err = noderpc.New(noderpc.Config{URL: connection.RPC, User: connection.RPCUser, Password: connection.RPCPassword})
+	return "p2p:" + connection.P2P, err
+}
+
+func rpcConfig(raw string) (noderpc.Config, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {
-		return nil, usagef("--node-rpc is no URL such as http://user:password@127.0.0.1:8332")
+		return noderpc.Config{}, usagef("the RPC address is no URL such as http://user:password@127.0.0.1:8332")
 	}
 	password, _ := u.User.Password()
 	user := u.User.Username()
 	u.User = nil
-	return noderpc.New(noderpc.Config{URL: u.String(), User: user, Password: password})
+	return noderpc.Config{URL: u.String(), User: user, Password: password}, nil
+}
+
+func rpcClient(raw string) (*noderpc.Client, error) {
+	config, err := rpcConfig(raw)
+	if err != nil {
+		return nil, err
+	}
+	return noderpc.New(config)
 }
 
 func list(s string) []string {

@@ -12,7 +12,6 @@ import (
 	"github.com/metaim/metaim/api"
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/chainwatch"
-	"github.com/metaim/metaim/chainwatch/p2p"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/internal/noderpc"
@@ -22,20 +21,21 @@ import (
 
 // A service watches a chain, keeps an index and serves it.
 type service struct {
-	network frame.Network
-	peers   []string
-	store   string // its specification, such as sqlite:PATH
-	listen  string
-	rpc     *noderpc.Client // of a node that takes transactions; nil: none are taken
-	local   *localNode      // of a devnet, instead of rpc and the addresses of peers
-	origins []string
-	logger  *slog.Logger
-	ready   func(url string) // called when the server listens
+	network  frame.Network
+	source   chainwatch.Source // nil with readOnly
+	store    string            // its specification, such as sqlite:PATH
+	readOnly bool
+	listen   string
+	rpc      *noderpc.Client // of a node that takes transactions; nil: none are taken
+	local    *localNode      // of a devnet, instead of rpc and the addresses of peers
+	origins  []string
+	logger   *slog.Logger
+	ready    func(url string) // called when the server listens
 }
 
 // run runs the service until ctx ends or a part of it can't go on.
 func (s *service) run(ctx context.Context) (err error) {
-	store, err := openStore(ctx, s.store, s.network, false, s.logger)
+	store, err := openStore(ctx, s.store, s.network, s.readOnly, s.logger)
 	if err != nil {
 		return err
 	}
@@ -44,31 +44,62 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	rules := index.DefaultRules(s.network)
+	defer listener.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	config := api.Config{
+		Index: store, Rules: index.DefaultRules(s.network), Version: version, Logger: s.logger.With("part", "api"),
+		Submit: s.submit(), Preview: s.preview(store), AllowedOrigins: s.origins,
+	}
+	if s.readOnly {
+		err = s.listenTo(ctx, store, &config)
+	} else {
+		s.follow(ctx, group, store, &config)
+	}
+	if err != nil {
+		return err
+	}
+	server := api.New(config)
+	group.Go(func() error { return server.Run(ctx) })
+	serveHTTP(ctx, group, listener, server.Handler())
+	if s.ready != nil {
+		s.ready("http://" + listener.Addr().String())
+	}
+	return group.Wait()
+}
+
+// follow starts the part that writes: source and follower.
+func (s *service) follow(ctx context.Context, group *errgroup.Group, store index.Store, config *api.Config) {
 	wake := make(chan struct{}, 1)
-	writer := index.NewWriter(store, rules, func() {
+	writer := index.NewWriter(store, config.Rules, func() {
 		select {
 		case wake <- struct{}{}:
 		default: // it rings already
 		}
 	})
-	params := chainwatch.ParamsOf(s.network)
-	nodes := p2p.Config{Params: params, Peers: s.peers, Logger: s.logger.With("part", "p2p")}
-	if s.local != nil {
-		nodes.Dial = s.local.dial
-	}
-	source := p2p.New(nodes)
-	follower := chainwatch.NewFollower(source, writer, chainwatch.Config{Params: params, Logger: s.logger.With("part", "follower")})
-	server := api.New(api.Config{
-		Index: store, Rules: rules, Version: version, Logger: s.logger.With("part", "api"),
-		Wake: wake, Submit: s.submit(), Preview: s.preview(store, rules), Ready: readiness(follower), AllowedOrigins: s.origins,
-	})
-	web := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return source.Run(ctx) })
+	follower := chainwatch.NewFollower(s.source, writer,
+		chainwatch.Config{Params: chainwatch.ParamsOf(s.network), Logger: s.logger.With("part", "follower")})
+	config.Wake, config.Ready = wake, readiness(follower)
+	group.Go(func() error { return s.source.Run(ctx) })
 	group.Go(func() error { return follower.Run(ctx) })
-	group.Go(func() error { return server.Run(ctx) })
+}
+
+// listenTo is woken by the process that writes, where the store can do that; the
+// server looks by itself once a second anyway.
+func (s *service) listenTo(ctx context.Context, store index.Store, config *api.Config) error {
+	l, ok := store.(interface {
+		Listen(ctx context.Context) (<-chan struct{}, error)
+	})
+	if !ok {
+		return nil
+	}
+	wake, err := l.Listen(ctx)
+	config.Wake = wake
+	return err
+}
+
+// serveHTTP serves until ctx ends, then lets requests end.
+func serveHTTP(ctx context.Context, group *errgroup.Group, listener net.Listener, handler http.Handler) {
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	group.Go(func() error {
 		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -84,10 +115,6 @@ func (s *service) run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	if s.ready != nil {
-		s.ready("http://" + listener.Addr().String())
-	}
-	return group.Wait()
 }
 
 func (s *service) submit() func(context.Context, []byte) (frame.Hash, error) {
@@ -101,7 +128,8 @@ func (s *service) submit() func(context.Context, []byte) (frame.Hash, error) {
 }
 
 // preview judges a transaction that somebody hands in.
-func (s *service) preview(store index.Store, rules index.Rules) func(context.Context, []byte) ([]client.FrameVerdict, error) {
+func (s *service) preview(store index.Store) func(context.Context, []byte) ([]client.FrameVerdict, error) {
+	rules := index.DefaultRules(s.network)
 	return func(ctx context.Context, raw []byte) (verdicts []client.FrameVerdict, err error) {
 		tx, err := chainwatch.ReadTransaction(raw, s.network)
 		if err != nil {

@@ -8,22 +8,36 @@ import (
 
 	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/chainwatch/blockfile"
+	"github.com/metaim/metaim/chainwatch/node"
 	"github.com/metaim/metaim/chainwatch/p2p"
 )
 
+const sourceForms = "blocks:FILE|DIR, p2p:HOST:PORT, rpc:URL"
+
+var (
+	sourceSetting = setting{"source", "METAIM_SOURCE", "", "where blocks come from: " + sourceForms + "; several files or nodes are joined by commas"}
+	zmqSetting    = setting{"zmq", "METAIM_ZMQ", "", "with rpc: where the node publishes, tcp://HOST:PORT, joined by commas"}
+)
+
 // openSource opens a source by its specification.
-func openSource(ctx context.Context, spec string, params *chainwatch.Params, logger *slog.Logger, p *program) (chainwatch.Source, error) {
+func openSource(ctx context.Context, spec, zmq string, params *chainwatch.Params, logger *slog.Logger, p *program) (chainwatch.Source, error) {
 	kind, rest, ok := strings.Cut(spec, ":")
 	if !ok || rest == "" {
-		return nil, usagef("source %q is none of blocks:FILE|DIR, p2p:HOST:PORT", spec)
+		return nil, usagef("source %q is none of %s", withoutPassword(spec), sourceForms)
 	}
 	switch kind {
 	case "blocks":
 		return openBlocks(ctx, list(rest), params, logger, p)
 	case "p2p":
 		return p2p.New(p2p.Config{Params: params, Peers: list(rest), Logger: logger.With("part", "p2p")}), nil
+	case "rpc":
+		config, err := rpcConfig(rest)
+		if err != nil {
+			return nil, err
+		}
+		return node.New(node.Config{Params: params, RPC: config, ZMQ: list(zmq), Logger: logger.With("part", "rpc")})
 	}
-	return nil, usagef("source %q is none of blocks:FILE|DIR, p2p:HOST:PORT", spec)
+	return nil, usagef("source %q is none of %s", withoutPassword(spec), sourceForms)
 }
 
 func openBlocks(ctx context.Context, paths []string, params *chainwatch.Params, logger *slog.Logger, p *program) (chainwatch.Source, error) {

@@ -11,11 +11,12 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/postgres"
 	"github.com/metaim/metaim/index/sqlite"
 	"github.com/spf13/cobra"
 )
 
-var storeSetting = setting{"store", "METAIM_STORE", "", "sqlite:PATH (default: in the folder of --home)"}
+var storeSetting = setting{"store", "METAIM_STORE", "", "sqlite:PATH or postgres://USER@HOST/DATABASE (default: SQLite in the folder of --home)"}
 
 // storeSpec returns the store that is meant.
 func storeSpec(c *cobra.Command, p *program, network frame.Network) (string, error) {
@@ -32,18 +33,34 @@ func storeSpec(c *cobra.Command, p *program, network frame.Network) (string, err
 	return "sqlite:" + filepath.Join(home, "index-"+string(network)+".db"), nil
 }
 
-// openStore opens a store by its specification.
+// openStore opens a store by its specification. For writing, a PostgreSQL store
+// waits until the one that writes now is gone.
 func openStore(ctx context.Context, spec string, network frame.Network, readOnly bool, logger *slog.Logger) (index.Store, error) {
-	path, ok := strings.CutPrefix(spec, "sqlite:")
-	if !ok || path == "" {
-		return nil, usagef("store %q is not of the form sqlite:PATH", spec)
+	kind, path, ok := strings.Cut(spec, ":")
+	switch {
+	case ok && path != "" && kind == "sqlite":
+		return openSQLite(ctx, path, network, readOnly, logger)
+	case ok && (kind == "postgres" || kind == "postgresql"):
+		return postgres.Open(ctx, spec, postgres.Config{Network: network, ReadOnly: readOnly, Wait: true, Logger: logger})
 	}
+	return nil, usagef("store %q is neither sqlite:PATH nor postgres://USER@HOST/DATABASE", withoutPassword(spec))
+}
+
+func openSQLite(ctx context.Context, path string, network frame.Network, readOnly bool, logger *slog.Logger) (index.Store, error) {
 	if readOnly {
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("store %s: %w", path, err)
 		}
 	}
 	return sqlite.Open(ctx, path, sqlite.Config{Network: network, ReadOnly: readOnly, Logger: logger})
+}
+
+// withoutPassword makes a URL fit to be shown.
+func withoutPassword(spec string) string {
+	if at := strings.LastIndex(spec, "@"); at >= 0 {
+		return "...@" + spec[at+1:]
+	}
+	return spec
 }
 
 // withStore opens the store that a command names for reading, and reads it in
