@@ -76,7 +76,7 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 	defer s.hub.joined.Done()
 	defer c.forget()
 	up := websocket.Upgrader{
-		Subprotocols: []string{client.Subprotocol}, ReadBufferSize: 1024, WriteBufferSize: 256,
+		HandshakeTimeout: s.timing.Write, Subprotocols: []string{client.Subprotocol}, ReadBufferSize: 1024, WriteBufferSize: 256,
 		CheckOrigin: func(*http.Request) bool { return true }, // asked above
 		Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
 			s.writeProblem(w, r, problem(status, "bad_handshake", "%v", reason))
@@ -88,6 +88,9 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 	}
 	c.mu.Lock()
 	c.ws = ws
+	if c.closing {
+		c.hurry()
+	}
 	c.mu.Unlock()
 	c.serve()
 	return nil
@@ -281,10 +284,15 @@ func (c *conn) bye(r client.Reply, closeCode int, reason string) {
 	c.add(item{raw: c.encode(r)})
 	c.add(item{raw: appendFrame(nil, websocket.CloseMessage, websocket.FormatCloseMessage(closeCode, reason))})
 	if c.ws != nil {
-		until := time.Now().Add(c.server.timing.ByeWait)
-		_ = c.ws.NetConn().SetWriteDeadline(until) // an error shows at the write
-		_ = c.ws.SetReadDeadline(until)            // or the read
+		c.hurry()
 	}
+}
+
+// hurry bounds what is left of a connection that closes. Its lock is held.
+func (c *conn) hurry() {
+	until := time.Now().Add(c.server.timing.ByeWait)
+	_ = c.ws.NetConn().SetWriteDeadline(until) // an error shows at the write
+	_ = c.ws.SetReadDeadline(until)            // or the read
 }
 
 // push queues what a subscription is told. When the queue is full, the events

@@ -283,3 +283,44 @@ func TestLocator(t *testing.T) {
 		t.Errorf("from an unknown block: begins with %s, want the best", got[0])
 	}
 }
+
+// TestChainBar: a block that nobody has, and all that build on it, are out of
+// account until it is said otherwise; then the branch seen first is best again.
+func TestChainBar(t *testing.T) {
+	c := regtestChain()
+	g := genesisOf(c)
+	a := branch(t, c, g, 4, easy, 1)
+	b := branch(t, c, a[0], 2, easy, 2)
+	checkBest(t, c, "nothing barred", a[3], 4)
+	c.Bar(a[2])
+	checkBest(t, c, "two are left of the first branch: of equal work, but the first seen is barred", b[1], 3)
+	late := branch(t, c, a[3], 3, easy, 1)
+	checkBest(t, c, "what builds on a barred block is barred", b[1], 3)
+	c.Bar(b[0])
+	checkBest(t, c, "what is left of both", a[1], 2)
+	c.Bar(g)
+	c.Bar(frame.Hash{1})
+	checkBest(t, c, "the genesis block and unknown ones can't be barred", a[1], 2)
+	c.Unbar()
+	checkBest(t, c, "all in account again", late[2], 7)
+	for salt := uint32(1); salt <= 2; salt++ { // equal work: order of arrival, whatever was barred
+		d := regtestChain()
+		first := branch(t, d, genesisOf(d), 2, easy, salt)
+		branch(t, d, genesisOf(d), 2, easy, 3-salt)
+		d.Bar(first[0])
+		d.Unbar()
+		checkBest(t, d, "equal work after barring", first[1], 2)
+	}
+}
+
+// TestCheckWork: work is checked without a predecessor.
+func TestCheckWork(t *testing.T) {
+	p := ParamsOf(frame.Regtest)
+	good := mineOn(frame.Hash{9}, 1, easy, 0)
+	if err := p.CheckWork(&good); err != nil {
+		t.Errorf("a header with work: %v", err)
+	}
+	if err := ParamsOf(frame.Main).CheckWork(&good); !errors.Is(err, ErrWork) {
+		t.Errorf("on mainnet: got %v, want %v", err, ErrWork)
+	}
+}

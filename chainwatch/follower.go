@@ -322,6 +322,7 @@ func (f *Follower) connect(ctx context.Context, path []Step) error {
 
 func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
 	if err := f.sink.Connect(ctx, batch); err != nil {
+		f.forget() // as in Take
 		return err
 	}
 	clear(f.failed)
@@ -398,12 +399,14 @@ func (f *Follower) Take(ctx context.Context, batch [][]byte) error {
 		return nil
 	}
 	prove(txs, f.config.Params.Network)
-	// A commit may succeed and its answer be lost: what then is unconfirmed must
-	// be known to be, or the block that double-spends it drops nothing.
+	if err := f.sink.Seen(ctx, txs); err != nil {
+		f.forget() // they may be saved all the same: a commit's answer can be lost
+		return err
+	}
 	if f.mempool != nil {
 		f.mempool.add(txs, f.tip)
 	}
-	return f.sink.Seen(ctx, txs)
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -102,7 +102,7 @@ var (
 // runs: others may allocate beside it.
 func wireAllocated(call func()) uint64 {
 	least := ^uint64(0)
-	for range 5 {
+	for range 3 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		call()

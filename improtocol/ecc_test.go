@@ -103,3 +103,20 @@ func TestHostileECC(t *testing.T) {
 		t.Errorf("%d bytes allocated for %d, want at most %d", got, len(body), want)
 	}
 }
+
+// TestECCLineBreaks: some programs wrap base64; what they wrote is decrypted.
+func TestECCLineBreaks(t *testing.T) {
+	cipher, err := improtocol.EncryptECC([]byte("hello"), alice.PublicKey(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{"a line feed inside": "\n", "both inside": "\r\n"} {
+		wrapped := string(cipher[:64]) + body + string(cipher[64:])
+		if got, err := improtocol.DecryptECC([]byte(wrapped), alice); err != nil || string(got) != "hello" {
+			t.Errorf("%s: got %q %v", name, got, err)
+		}
+	}
+	if got, err := improtocol.DecryptECC([]byte(string(cipher[:64])+" "+string(cipher[64:])), alice); err == nil {
+		t.Errorf("a space inside: got %q", got)
+	}
+}

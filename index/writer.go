@@ -141,10 +141,13 @@ func (w *Writer) Headers(ctx context.Context, yield func(height int32, header [8
 func (w *Writer) Unconfirmed(ctx context.Context) (txs []*Transaction, err error) {
 	err = w.store.View(ctx, func(v View) error {
 		saved, err := v.Unconfirmed()
+		if err != nil {
+			return err // what came with it may be half read
+		}
 		for _, s := range saved {
 			txs = append(txs, s.transaction())
 		}
-		return err
+		return nil
 	})
 	return txs, err
 }

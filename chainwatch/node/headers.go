@@ -52,7 +52,7 @@ func (s *Source) headers(ctx context.Context, locator []frame.Hash) ([]chainwatc
 	if err := g.Wait(); err != nil && !errors.Is(err, noderpc.ErrNotFound) {
 		return nil, err
 	}
-	return run(from, headers), nil
+	return linked(from, headers), nil
 }
 
 // find returns the first block of a locator that is on the node's best chain.
@@ -86,10 +86,10 @@ func (s *Source) headerAt(ctx context.Context, height int32) (h chainwatch.Heade
 	return h, err
 }
 
-// run returns the headers that follow each other from a block on. A chain that
+// linked returns the headers that follow each other from a block on. A chain that
 // turns while it is asked for gives headers of both branches, and none for the
 // heights that are gone.
-func run(from frame.Hash, headers []chainwatch.Header) []chainwatch.Header {
+func linked(from frame.Hash, headers []chainwatch.Header) []chainwatch.Header {
 	for i := range headers {
 		if headers[i].Prev() != from {
 			return headers[:i]

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 
+	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/p2p"
 	"github.com/metaim/metaim/devnet"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/noderpc"
@@ -21,6 +24,15 @@ type localNode struct {
 	at   devnet.Connection // of rpc
 	node *broadcast.NodeRPC
 	rpc  *noderpc.Client
+}
+
+// source follows the node through its P2P port.
+func (n *localNode) source(params *chainwatch.Params, logger *slog.Logger) (chainwatch.Source, error) {
+	at, err := devnet.ReadConnection(n.dir)
+	if err != nil {
+		return nil, err
+	}
+	return p2p.New(p2p.Config{Params: params, Peers: []string{at.P2P}, Dial: n.dial, Logger: logger.With("part", "p2p")}), nil
 }
 
 // dial connects to the node, whatever its address was before.

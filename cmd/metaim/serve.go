@@ -76,7 +76,12 @@ func serviceOf(c *cobra.Command, p *program, readOnly bool) (*service, error) {
 	spec, err := s.sourceSpec(c, p)
 	fault(err)
 	if len(faults) == 0 && !readOnly {
-		s.source, err = openSource(c.Context(), spec, zmqSetting.value(c, p), chainwatch.ParamsOf(s.network), s.logger, p)
+		params := chainwatch.ParamsOf(s.network)
+		if s.local != nil {
+			s.source, err = s.local.source(params, s.logger)
+		} else {
+			s.source, err = openSource(c.Context(), spec, zmqSetting.value(c, p), params, s.logger, p)
+		}
 		fault(err)
 	}
 	return s, errors.Join(faults...)
@@ -102,7 +107,8 @@ func (s *service) sourceSpec(c *cobra.Command, p *program) (string, error) {
 	return "p2p:" + peers, nil
 }
 
-// useDevnet follows the node of a devnet's folder, and submits through it.
+// useDevnet follows the node of a devnet's folder, and submits through it. It
+// needs no specification of a source.
 func (s *service) useDevnet(dir string) (string, error) {
 	connection, err := devnet.ReadConnection(dir)
 	if err != nil {
@@ -111,8 +117,8 @@ func (s *service) useDevnet(dir string) (string, error) {
 	if s.network != connection.Network {
 		return "", usagef("the devnet is on %s: give --network %s", connection.Network, connection.Network)
 	}
-	s.rpc, err = noderpc.New(noderpc.Config{URL: connection.RPC, User: connection.RPCUser, Password: connection.RPCPassword})
-	return "p2p:" + connection.P2P, err
+	s.local = &localNode{dir: dir}
+	return "", nil
 }
 
 func rpcConfig(raw string) (noderpc.Config, error) {

@@ -56,7 +56,7 @@ var (
 const (
 	// As many rows or more are copied: it costs a round trip more than a statement
 	// and less for each row.
-	manyRows = 2_000
+	manyRows = 500
 	// Arrays are cut at about this many bytes: a message to the server has 1 GB
 	// at most.
 	arrayBytes = 16 << 20

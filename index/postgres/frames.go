@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
@@ -154,7 +156,9 @@ func (v *view) entries(frames, rows string, args ...any) ([]*index.Entry, error)
 	}
 	entries := make([]*index.Entry, len(list))
 	for i, f := range list {
-		entries[i], f.Tx = f.Entry, txs[f.tx]
+		if entries[i], f.Tx = f.Entry, txs[f.tx]; f.Tx == nil {
+			return nil, &corruptError{"frames.tx: no such transaction"}
+		}
 	}
 	return entries, nil
 }
@@ -210,8 +214,8 @@ func (v *view) saved(which string, args ...any) ([]*index.Saved, error) {
 	if err != nil || len(rows) == 0 {
 		return list, err
 	}
-	// By arrival, which in a transaction is the order of the outputs.
-	err = v.each(forJudging+`WHERE f.tx = ANY ($1::bigint[]) ORDER BY f.id`, []any{rows}, func(r *row) error {
+	// Not sorted by the server, which might read all frames in that order.
+	err = v.each(forJudging+`WHERE f.tx = ANY ($1::bigint[])`, []any{rows}, func(r *row) error {
 		f := scanEntry(r)
 		f.Tx = txs[f.tx]
 		if s := byRow[f.tx]; s != nil {
@@ -219,5 +223,8 @@ func (v *view) saved(which string, args ...any) ([]*index.Saved, error) {
 		}
 		return nil
 	})
+	for _, s := range list { // by arrival, which in a transaction is the order of the outputs
+		slices.SortFunc(s.Entries, func(a, b *index.Entry) int { return cmp.Compare(a.Arrival, b.Arrival) })
+	}
 	return list, err
 }

@@ -22,9 +22,12 @@ import (
 )
 
 const (
-	// What is asked for is told by the arguments more than by the statement, so
-	// each is planned by itself, and no time is lost with compiling it.
-	readerSettings = `SET plan_cache_mode = force_custom_plan; SET jit = off; SET random_page_cost = 1.1`
+	// Every statement here is written to be answered by nested loops over indexes.
+	// The planner is told so: left to itself, it reads tables through and sorts
+	// them where statistics are missing or strangers have made them odd. Each
+	// statement is planned by itself, and no time is lost with compiling it.
+	readerSettings = `SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+		SET max_parallel_workers_per_gather = 0; SET random_page_cost = 1.1; SET plan_cache_mode = force_custom_plan; SET jit = off`
 
 	connectTimeout = 10 * time.Second
 	// How long an Open that isn't to wait tries for the lock: a process that was
@@ -169,7 +172,7 @@ func check(ctx context.Context, conn *pgx.Conn, config Config) error {
 	err = conn.QueryRow(ctx, `
 		SELECT current_schema(), coalesce(obj_description(to_regclass(quote_ident(current_schema()) || '.meta'), 'pg_class') = 'metaim index', false),
 			to_regclass(quote_ident(current_schema()) || '.goose_db_version') IS NOT NULL,
-			(SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
+			(SELECT count(*) FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
 				AND relname <> 'goose_db_version')`).Scan(&schema, &ours, &versions, &others)
 	switch {
 	case err != nil:

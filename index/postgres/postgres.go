@@ -44,7 +44,7 @@ var (
 	ErrOlder   = errors.New("the index was written by an older version of metaim: let the process that writes it start first")
 	ErrForeign = errors.New("the database is not an index of metaim")
 	ErrNetwork = errors.New("the index is of another network")
-	ErrDenied  = errors.New("the database can't be written")
+	ErrDenied  = errors.New("PostgreSQL does not allow it")
 
 	ErrReadOnly = errors.New("the index is open for reading only")
 	ErrClosed   = errors.New("the index is closed")

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -181,14 +182,18 @@ type hadFrame struct {
 }
 
 func (s *save) had(rows []int64, had map[int64][]hadFrame) error {
-	const query = `SELECT id, tx, output, height IS NOT NULL, verdict, address FROM frames WHERE tx = ANY ($1::bigint[]) ORDER BY id`
-	return s.t.each(query, []any{rows}, func(r *row) error {
+	const query = `SELECT id, tx, output, height IS NOT NULL, verdict, address FROM frames WHERE tx = ANY ($1::bigint[])`
+	err := s.t.each(query, []any{rows}, func(r *row) error {
 		h := hadFrame{arrival: r.integer()}
 		tx := r.integer()
 		h.output, h.confirmed, h.verdict, h.address = r.unsigned(), r.flag(), frame.Verdict(r.text()), r.bytes()
 		had[tx] = append(had[tx], h)
 		return nil
 	})
+	for _, list := range had {
+		slices.SortFunc(list, func(a, b hadFrame) int { return cmp.Compare(a.arrival, b.arrival) })
+	}
+	return err
 }
 
 func (s *save) compare(p *index.Placed, had []hadFrame) ([]int64, error) {

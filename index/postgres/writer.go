@@ -165,6 +165,9 @@ func (w *writer) update(ctx context.Context, write func(index.Tx) error) (err er
 	defer stop()
 	t, err := w.begin(quiet)
 	if err != nil {
+		if w.conn != nil && w.conn.IsClosed() && !errors.Is(err, ErrFenced) {
+			err = errors.Join(errLost, err)
+		}
 		return explain(ctx, what, err)
 	}
 	committed := false
@@ -262,7 +265,7 @@ func (w *writer) commit(ctx context.Context, t *tx) error {
 	if err == nil || !w.lost() {
 		return err
 	}
-	return w.inquire(ctx, t.xact, err)
+	return w.inquire(ctx, t.xact, errors.Join(errLost, err))
 }
 
 // inquire asks what became of a transaction whose commit got no answer.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,13 +19,13 @@ import (
 // machine that does nothing else.
 const patience = 45 * time.Second
 
-// built is the folder of the program, or "" when no test needed it.
-var built string
+// built is the folder of the programs, nil when no test needed one.
+var built atomic.Pointer[string]
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if built != "" {
-		if err := os.RemoveAll(built); err != nil {
+	if dir := built.Load(); dir != nil {
+		if err := os.RemoveAll(*dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			status = 1
 		}
@@ -33,23 +34,38 @@ func TestMain(m *testing.M) {
 }
 
 // build builds the program once, with the race detector if the tests have it.
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "metaim-e2e-")
+// plain builds it without: under the race detector each passphrase costs seconds,
+// so that lines which are typed one after the other are tried with this one.
+var (
+	build = sync.OnceValues(func() (string, error) { return buildAs("race", raceEnabled) })
+	plain = sync.OnceValues(func() (string, error) {
+		if !raceEnabled {
+			return build()
+		}
+		return buildAs("plain", false)
+	})
+	folder = sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp("", "metaim-e2e-")
+		built.Store(&dir)
+		return dir, err
+	})
+)
+
+// buildAs builds the program into a folder of its own, which can stand in PATH.
+func buildAs(name string, race bool) (string, error) {
+	dir, err := folder()
 	if err != nil {
 		return "", err
 	}
-	built = dir
-	args := []string{"build", "-o", filepath.Join(dir, "metaim")}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	cmd := exec.Command("go", append(args, "./cmd/metaim")...)
+	path := filepath.Join(dir, name, "metaim")
+	args := []string{"build", "-o", path, fmt.Sprintf("-race=%t", race), "./cmd/metaim"}
+	cmd := exec.Command("go", args...)
 	cmd.Dir = root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go %v: %w\n%s", args, err, out)
 	}
-	return filepath.Join(dir, "metaim"), nil
-})
+	return path, nil
+}
 
 // root is the folder of the module: tests run in that of their package.
 func root() string { return filepath.Join("..", "..") }
@@ -58,6 +74,16 @@ func root() string { return filepath.Join("..", "..") }
 func program(t testing.TB) string {
 	t.Helper()
 	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// plainProgram is program without the race detector.
+func plainProgram(t testing.TB) string {
+	t.Helper()
+	path, err := plain()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,7 +191,7 @@ func TestStrangersOnThePort(t *testing.T) {
 		{"a node that was wiped", func(t *testing.T) { testnode.Start(t, at(t.TempDir(), port)) },
 			`no node has block 112 \([0-9a-f]{64}\), the last one known here: the node is still syncing, was wiped or follows another chain; the index is kept as it is`},
 		{"a node of another network", func(t *testing.T) { startSimnet(t, port) },
-			`127\.0\.0\.1:\d+.* it closes the connection on hello: it may be of another network than regtest`},
+			`127\.0\.0\.1:\d+.*it closes the connection on hello: it may be of another network than regtest`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.start(t)

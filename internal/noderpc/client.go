@@ -127,6 +127,11 @@ func (c *Client) call(ctx context.Context, method string, params []any, out any)
 	if err != nil {
 		return err
 	}
+	return decode(status, text, id, out)
+}
+
+// decode reads a whole answer to the question with an id.
+func decode(status int, text []byte, id uint64, out any) error {
 	var a answer
 	if json.Unmarshal(text, &a) != nil || a.Result == nil && a.Error == nil {
 		return statusError(status, text)
@@ -151,13 +156,9 @@ func (c *Client) call(ctx context.Context, method string, params []any, out any)
 func (c *Client) post(ctx context.Context, body []byte) (status int, text []byte, err error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(limited, http.MethodPost, c.url, bytes.NewReader(body))
+	req, err := c.request(limited, http.MethodPost, c.url, body)
 	if err != nil {
 		return 0, nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if c.user != "" || c.password != "" {
-		req.SetBasicAuth(c.user, c.password)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -172,6 +173,20 @@ func (c *Client) post(ctx context.Context, body []byte) (status int, text []byte
 		return 0, nil, fmt.Errorf("%w: it is longer than %d bytes", ErrAnswer, c.maxAnswer)
 	}
 	return resp.StatusCode, text, nil
+}
+
+func (c *Client) request(ctx context.Context, method, address string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.user != "" || c.password != "" {
+		req.SetBasicAuth(c.user, c.password)
+	}
+	return req, nil
 }
 
 // unreachable wraps an error of the connection. When the caller's own context

@@ -19,6 +19,7 @@ var (
 	ErrUnauthorized  = errors.New("the node refuses the user or the password")
 	ErrAnswer        = errors.New("the node's answer makes no sense")
 	ErrUnreachable   = errors.New("the node doesn't answer")
+	ErrNoREST        = errors.New("the node doesn't give the block over REST") // it may over RPC
 )
 
 // An RPCError is an error that the node itself gave. errors.Is finds the reason
