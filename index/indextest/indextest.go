@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) index.Store) {
 		{"an update reads what it wrote", readsOwn},
 		{"a view is one snapshot", snapshot},
 		{"readers beside a writer see whole blocks", concurrent},
+		{"a view that is given up leaves no old snapshot behind", givenUp},
 		{"a closed store", closed},
 	}
 	for _, c := range cases {

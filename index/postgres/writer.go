@@ -132,7 +132,7 @@ func (w *writer) raise(ctx context.Context) (fence int64, epoch string, err erro
 // regain takes the lock again after the connection was lost.
 func (w *writer) regain(ctx context.Context) error {
 	if err := w.lock(ctx, lingering); err != nil {
-		return err
+		return errors.Join(err, w.release()) // a connection without the lock is not to be written through
 	}
 	if err := check(ctx, w.conn, w.s.config); err != nil {
 		return errors.Join(err, w.release())
@@ -204,15 +204,16 @@ func (w *writer) rollback(ctx context.Context) {
 	}
 }
 
-// begin begins a transaction with the fence checked. A connection lost since the
-// last one is made again, once.
+// begin begins a transaction with the fence checked. When the connection was lost
+// since the last one, or the fence raised, the lock is taken again, once: regain
+// tells whether somebody else had it.
 func (w *writer) begin(ctx context.Context) (*tx, error) {
 	if !w.lost() {
 		t, err := w.enter(ctx)
 		if !w.lost() || err == nil {
 			return t, err
 		}
-		w.s.log.Warn("the connection that writes the index was lost", "error", plain(err))
+		w.s.log.Warn("the lock of the index was lost", "error", plain(err))
 	}
 	if err := w.regain(ctx); err != nil {
 		return nil, err

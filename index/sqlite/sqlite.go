@@ -10,6 +10,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,7 +68,12 @@ func (s *Store) View(ctx context.Context, read func(index.View) error) error {
 		return ErrClosed
 	default:
 	}
-	tx, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	conn, err := s.reader.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("read the index: %w", err)
+	}
+	defer release(ctx, conn)
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("read the index: %w", err)
 	}
@@ -77,6 +83,16 @@ func (s *Store) View(ctx context.Context, read func(index.View) error) error {
 		return fmt.Errorf("read the index: %w", err)
 	}
 	return read(&view{ctx: ctx, q: tx, epoch: s.epoch})
+}
+
+// release gives a reader back to the pool. One whose context ended may have been
+// interrupted in the middle of a statement, and would keep its old snapshot for
+// whoever gets it next: it is thrown away.
+func release(ctx context.Context, conn *sql.Conn) {
+	if ctx.Err() != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // says so to the pool
+	}
+	_ = conn.Close() // only returns it
 }
 
 // Update implements [index.Store]. A write that has begun is not interrupted by

@@ -199,26 +199,27 @@ func (u *subscriber) checkTexts(kind string, want []string) {
 	}
 }
 
-// mineAlong mines a block every so often, until it is stopped or the test ends.
+// mineAlong mines a block every so often, until it is stopped or the test ends. A
+// block under way is finished: bsvd refuses to mine while it mines.
 func mineAlong(t testing.TB, n *devnet.Node, every time.Duration) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	stop = func() {
-		cancel()
+	end, done := make(chan struct{}), make(chan struct{})
+	stop = sync.OnceFunc(func() {
+		close(end)
 		<-done
-	}
+	})
 	t.Cleanup(stop)
 	go func() {
 		defer close(done)
-		for tick := time.NewTicker(every); ; {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
 			select {
-			case <-ctx.Done():
-				tick.Stop()
+			case <-end:
 				return
 			case <-tick.C:
 			}
-			if _, err := n.Mine(ctx, 1); err != nil && ctx.Err() == nil {
+			if _, err := n.Mine(context.Background(), 1); err != nil {
 				t.Errorf("mine along: %v", err)
 				return
 			}

@@ -58,6 +58,5 @@ var Mutations = []Mutation{
 	mutation("disconnecting folds no records again", "index/disconnect.go", "e.Record != nil && e.Verdict == frame.Valid {", "e.Record != nil && e.Verdict == frame.Valid && false {"),
 	mutation("a lost coinbase is in the mempool", "index/disconnect.go", "if tx.Coinbase {", "if tx.Coinbase && false {"),
 	mutation("equal work replaces", "chainwatch/chain.go", "n.work.more(c.nodes[c.best].work) {", "!c.nodes[c.best].work.more(n.work) {"),
-	mutation("a fork is taken for the tip", "chainwatch/follower.go", "if err := f.sink.Disconnect(ctx, height); err != nil {", "if err := f.sink.Disconnect(ctx, max(height-1, 0)); err != nil {"),
 	mutation("what is given back is not known to be spent", "chainwatch/follower.go", "f.forget() // whatever fails", "// whatever fails"),
 }
