@@ -2,9 +2,11 @@
 GO ?= go
 BIN := bin/metaim
 FUZZTIME ?= 20s
+SEED ?= 1
+RUNS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fuzz bench build
+.PHONY: help demo test race lint fuzz bench build simulate reliability
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,9 +31,15 @@ lint: ## gofmt, vet, staticcheck
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	@set -e; $(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
 	  for target in $$(grep -rhoE --include='*_test.go' --exclude-dir='[a-z]*' '^func Fuzz[A-Za-z0-9_]+' "$$dir" | sed 's/func //' | sort -u); do \
-	    echo "$$target in $$dir"; (cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .); \
+	    echo "$$target in $$dir"; (cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 200x .); \
 	  done; \
 	done
 
 bench: ## the benchmarks that stand beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+simulate: ## play RUNS (100000) scenarios from SEED (1) against the naive oracle
+	$(GO) run ./internal/simulate/run -seed $(SEED) -runs $(RUNS)
+
+reliability: ## the long form of the reliability tests: kills, reorganisations, giants, subscribers
+	METAIM_LONG=1 $(GO) test -v -timeout 3h ./internal/reliability ./internal/e2e ./internal/simulate

@@ -51,7 +51,7 @@ func (v *view) nameOf(name string) (client.Name, error) {
 		if err != nil {
 			return client.Name{}, err
 		}
-		first := v.primary(held)
+		first := index.Primary(held, v.tip.MedianTime)
 		shown.Primary = first != nil && first.Name == name
 	}
 	for _, e := range entries {
@@ -109,7 +109,7 @@ func (s *Server) getAddress(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		first := v.primary(names)
+		first := index.Primary(names, v.tip.MedianTime)
 		slices.SortFunc(names, func(a, b *nprotocol.Name) int {
 			return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Name, b.Name))
 		})

@@ -175,18 +175,6 @@ func (s shower) peer(p *nprotocol.Peer) client.Peer {
 		RegisteredAt: p.RegisteredAt, ExpiresAt: p.ExpiresAt}
 }
 
-// primary returns the name that an address is called by: of those valid now the
-// one held longest without a break; nil when there is none.
-func (s shower) primary(names []*nprotocol.Name) *nprotocol.Name {
-	var first *nprotocol.Name
-	for _, n := range names {
-		if n.ValidAt(s.tip.MedianTime) && (first == nil || n.Since.Compare(first.Since) < 0) {
-			first = n
-		}
-	}
-	return first
-}
-
 // reason says in a sentence why a frame doesn't count; empty when it is valid.
 func (s shower) reason(e *index.Entry) string {
 	switch e.Verdict {
