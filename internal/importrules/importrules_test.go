@@ -23,7 +23,7 @@ var floors = []struct {
 		"signer/broadcast", "internal/testpg"}},
 	{"talks to the outside", []string{"api", "devnet", "chainwatch/p2p", "chainwatch/node", "chainwatch/blockfile", "internal/simchain"}},
 	{"helps to try", []string{"internal/testnode", "internal/simulate"}},
-	{"tries the whole", []string{"internal/e2e", "chainwatch/sourcetest", "internal/simulate/run"}},
+	{"tries the whole", []string{"internal/e2e", "internal/reliability", "chainwatch/sourcetest", "internal/simulate/run"}},
 	{"picks, wires, exits", []string{"cmd/metaim"}},
 	{"checks the house", []string{"internal/importrules"}},
 }
