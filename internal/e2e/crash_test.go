@@ -72,7 +72,7 @@ func TestKilledInABurst(t *testing.T) {
 	u.checkTexts("message.confirmed", texts)
 	// A mempool that is asked for has no order: what waited in it while the server
 	// was away may be told in any, until it is in a block.
-	for _, id := range u.ids("") {
+	for _, id := range u.ids() {
 		if got := u.kinds(id); !slices.Equal(got, []string{"seen", "confirmed"}) && !slices.Equal(got, []string{"confirmed"}) {
 			t.Errorf("message %s was told of as %q, want seen and confirmed, each once", id, got)
 		}

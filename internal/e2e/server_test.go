@@ -243,13 +243,12 @@ func (u *subscriber) awaitCount(kind string, want int) {
 	})
 }
 
-// ids returns the messages that events of a kind are about, in order; of any
-// kind when it is empty, each message once.
-func (u *subscriber) ids(kind string) (ids []string) {
+// ids returns the messages that the subscriber was told of, each once.
+func (u *subscriber) ids() (ids []string) {
 	u.t.Helper()
 	met := map[string]bool{}
 	for _, e := range u.all() {
-		if e.Message == nil || kind != "" && e.Kind != kind || kind == "" && met[e.Message.ID] {
+		if e.Message == nil || met[e.Message.ID] {
 			continue
 		}
 		met[e.Message.ID] = true
