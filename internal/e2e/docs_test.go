@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,7 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/devnet"
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/testpg"
 )
 
 // A docLine is a command line in a document.
@@ -136,7 +141,7 @@ func TestDocuments(t *testing.T) {
 	// What the demo has when a reader begins to try things.
 	w := newWallet(t, filepath.Join(folder, "home"), "alice", "bob")
 	env := append(w.environment(s.url), "METAIM_DEVNET="+local.control, "METAIM_LISTEN=127.0.0.1:0",
-		"METAIM_DEVNET_DIR="+filepath.Join(folder, "node"), "TMPDIR="+t.TempDir(), "NO_COLOR=1",
+		"TMPDIR="+t.TempDir(), "NO_COLOR=1",
 		devnet.BinaryVariable+"="+bsvd(t), "PATH="+filepath.Dir(plainProgram(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
 	for _, label := range []string{"alice", "bob"} {
 		for _, args := range [][]string{{"key", "fund", label}, {"name", "register", label, "--from", label, "--wait"}} {
@@ -145,6 +150,7 @@ func TestDocuments(t *testing.T) {
 			run(t, cmd)
 		}
 	}
+	place := &docPlace{t: t, devnet: filepath.Join(folder, "node")}
 	work := t.TempDir()
 	prepareFiles(t, work)
 	sh := func(line string) *exec.Cmd {
@@ -156,14 +162,14 @@ func TestDocuments(t *testing.T) {
 	ran := 0
 	for _, l := range docLines(t) {
 		line := strings.TrimSpace(strings.TrimSuffix(l.text, "&"))
-		line = regexp.MustCompile(`^(\./|bin/)metaim\b`).ReplaceAllString(line, "metaim")
+		line = place.fit(regexp.MustCompile(`^(\./|bin/)metaim\b`).ReplaceAllString(line, "metaim"))
 		says, stays := staysUp(line)
 		switch {
 		case strings.HasPrefix(line, "export METAIM_"):
 			ran++ // the settings of a demo: here they are ours
 		case stays:
 			ran++
-			runUntilSaid(t, l, sh("exec "+onFreePorts(line)), says)
+			runUntilSaid(t, l, sh("exec "+line), says)
 		case regexp.MustCompile(`(^|[|;&(] *)metaim\b`).MatchString(line):
 			ran++
 			if out, err := sh(line).CombinedOutput(); err != nil {
@@ -183,16 +189,34 @@ func TestDocuments(t *testing.T) {
 	t.Logf("%d lines of metaim", ran)
 }
 
-// onFreePorts lets a command listen where nobody else does: ports that documents
-// name may be somebody's.
-func onFreePorts(line string) string {
-	line = regexp.MustCompile(`--listen[ =]\S+`).ReplaceAllString(line, "--listen 127.0.0.1:0")
-	if strings.HasPrefix(line, "metaim devnet") && !strings.Contains(line, "--listen") {
-		line += " --listen 127.0.0.1:0"
+// A docPlace stands for what a reader of the documents has, and a test hasn't:
+// ports that nobody else uses, a devnet in a folder, a database.
+type docPlace struct {
+	t        *testing.T
+	devnet   string
+	postgres string // one for all lines, made when the first asks
+}
+
+var (
+	listenFlag   = regexp.MustCompile(`--listen[ =]\S+`)
+	devnetFlag   = regexp.MustCompile(`--devnet-dir[ =]\S+`)
+	postgresText = regexp.MustCompile(`postgres(ql)?://[^\s'"]+`)
+)
+
+// fit puts what there is here in place of what a line names.
+func (d *docPlace) fit(line string) string {
+	line = listenFlag.ReplaceAllLiteralString(line, "--listen 127.0.0.1:0")
+	line = devnetFlag.ReplaceAllLiteralString(line, "--devnet-dir "+d.devnet)
+	if strings.HasPrefix(line, "metaim devnet ") && !listenFlag.MatchString(line) {
+		if _, up := staysUp(line); up {
+			line += " --listen 127.0.0.1:0"
+		}
 	}
-	// The server of a reader's own node, of whatever network, not of the devnet.
-	if strings.Contains(line, "--peer") {
-		line = "env -u METAIM_DEVNET_DIR " + line
+	if postgresText.MatchString(line) {
+		if d.postgres == "" {
+			d.postgres = testpg.URL(d.t)
+		}
+		line = postgresText.ReplaceAllLiteralString(line, "'"+d.postgres+"'")
 	}
 	return line
 }
@@ -221,14 +245,35 @@ func prepareFiles(t *testing.T, dir string) {
 	if !ok || good == "" {
 		t.Fatal("testdata/decode.txtar has no file called good")
 	}
+	if err := os.Mkdir(filepath.Join(dir, "blocks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
-		"scripts.txt": good, "photo.png": "\x89PNG\r\n\x1a\n", "hello.txt": "hello\n",
+		"blocks/blk00000.dat": string(firstBlock(t)),
+		"scripts.txt":         good, "photo.png": "\x89PNG\r\n\x1a\n", "hello.txt": "hello\n",
 		"key.txt": "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// firstBlock returns a block file of mainnet with its genesis block.
+func firstBlock(t *testing.T) []byte {
+	t.Helper()
+	coinbase, err := hex.DecodeString("01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104" +
+		"455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f7220" +
+		"62616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504" +
+		"e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := chainwatch.ParamsOf(frame.Main)
+	b := binary.LittleEndian.AppendUint32(nil, params.Magic)
+	b = binary.LittleEndian.AppendUint32(b, uint32(chainwatch.HeaderSize+1+len(coinbase)))
+	b = append(append(b, params.Genesis[:]...), 1)
+	return append(b, coinbase...)
 }
 
 // makeTargets returns the targets of the Makefile.
