@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -11,15 +12,26 @@ import (
 
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/internal/testnode"
+	"github.com/metaim/metaim/internal/testpg"
 )
 
 // TestKilledInABurst: a server that is killed again and again, while messages and
 // blocks come, loses nothing and tells its subscriber nothing twice.
 func TestKilledInABurst(t *testing.T) {
-	t.Parallel()
-	kills := rounds(4, 60)
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		killInABurst(t, "sqlite:"+filepath.Join(t.TempDir(), "index.db"))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		killInABurst(t, testpg.URL(t))
+	})
+}
+
+func killInABurst(t *testing.T, store string) {
+	kills := rounds(4, 200)
 	node := testnode.Start(t)
-	s := serve(t, following(node)...)
+	s := serveOn(t, store, following(node)...)
 	alice, bob := newAuthor(t), newAuthor(t)
 	alice.fund(node)
 	submit(t, alice.register("alice").raw, node)

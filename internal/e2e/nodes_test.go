@@ -208,7 +208,7 @@ func TestStrangersOnThePort(t *testing.T) {
 			t.Fatal(err)
 		}
 		startMainnetFake(t, port)
-		cmd := metaim(t, "serve", "--network", "regtest", "--store", "sqlite:"+s.store, "--listen", "127.0.0.1:0", "--peer", peer(port)[1])
+		cmd := metaim(t, "serve", "--network", "regtest", "--store", s.store, "--listen", "127.0.0.1:0", "--peer", peer(port)[1])
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() != 1 || !regexp.MustCompile(`(?m)^metaim: node 127\.0\.0\.1:\d+ speaks to network mainnet, not regtest$`).Match(out) {
 			t.Errorf("the server ends with %v and says %q, want status 1 and that the node is of mainnet", err, out)

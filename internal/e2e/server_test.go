@@ -39,7 +39,7 @@ type server struct {
 	*process
 	t      testing.TB
 	follow []string // the flags that say which node
-	store  string
+	store  string   // as --store takes it
 	url    string
 	client *client.Client
 }
@@ -50,7 +50,13 @@ func following(n *devnet.Node) []string { return []string{"--devnet-dir", n.Dir(
 // serve starts a server with an empty index on a free port.
 func serve(t testing.TB, follow ...string) *server {
 	t.Helper()
-	s := &server{t: t, follow: follow, store: filepath.Join(t.TempDir(), "index.db"), url: "http://127.0.0.1:0"}
+	return serveOn(t, "sqlite:"+filepath.Join(t.TempDir(), "index.db"), follow...)
+}
+
+// serveOn starts a server on a store that is empty.
+func serveOn(t testing.TB, store string, follow ...string) *server {
+	t.Helper()
+	s := &server{t: t, follow: follow, store: store, url: "http://127.0.0.1:0"}
 	s.start()
 	return s
 }
@@ -58,7 +64,7 @@ func serve(t testing.TB, follow ...string) *server {
 // start starts the server, again on the port that it had.
 func (s *server) start() {
 	s.t.Helper()
-	args := []string{"serve", "--network", "regtest", "--store", "sqlite:" + s.store, "--log", "debug",
+	args := []string{"serve", "--network", "regtest", "--store", s.store, "--log", "debug",
 		"--listen", strings.TrimPrefix(s.url, "http://")}
 	s.process = start(s.t, metaim(s.t, append(args, s.follow...)...))
 	s.url = s.awaitLine(`(?m)^metaim: serving regtest on (http://127\.0\.0\.1:\d+)$`)[1]
