@@ -15,7 +15,7 @@ type Store interface {
 	// View reads in one snapshot: what is read belongs to one tip.
 	View(ctx context.Context, read func(View) error) error
 	// Update writes in one transaction: all of it or, when write fails or the
-	// process dies, nothing.
+	// process dies, nothing. It never calls write twice.
 	Update(ctx context.Context, write func(Tx) error) error
 	Close() error
 }
@@ -75,33 +75,6 @@ type View interface {
 	AllPeers(yield func(*nprotocol.Peer) error) error
 }
 
-// An EntryQuery says which frames of the IM protocol to list. What is not set
-// doesn't restrict.
-type EntryQuery struct {
-	Address *frame.KeyHash // source or recipient
-	Peer    *frame.KeyHash // with Address: only what one of the two sent to the other
-	Type    string         // message type
-	States  []State        // none: seen and confirmed
-	Refused bool           // list the refused ones instead of those that count
-	After   int64          // arrival greater than this
-	Before  int64          // arrival less than this; 0: no bound
-	Limit   int            // 1 to 1,000
-	Newest  bool           // newest first
-	// Repeats lists every occurrence; otherwise, of occurrences of one message
-	// that concern Address (or, with no Address, of all its occurrences), only
-	// the one that arrived first.
-	Repeats bool
-}
-
-// An EventQuery says which events to read.
-type EventQuery struct {
-	After     int64           // seq greater than this
-	Upto      int64           // seq at most this; 0: no bound
-	Addresses []frame.KeyHash // only of frames that one of these sent or received; none: all events
-	Blocks    bool            // with Addresses: events of blocks too
-	Limit     int             // 1 to 10,000
-}
-
 // A Need says which facts the judge may touch.
 type Need struct {
 	FrameIDs   []frame.ID
@@ -119,15 +92,6 @@ type Saved struct {
 	Height  int32
 	Seen    int64
 	Entries []*Entry
-}
-
-// A Placed is a transaction with the decisions on its frames, to be saved.
-type Placed struct {
-	Row       int64 // of the transaction if it is already in the store, else 0
-	Tx        *Transaction
-	State     State
-	Height    int32 // -1 when not confirmed
-	Decisions []Decision
 }
 
 // A Tx writes an index inside one transaction, and reads what it wrote.

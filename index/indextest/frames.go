@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -82,9 +84,17 @@ func allConfirmed(b bench, v index.View) (list []*index.Entry) {
 	return list
 }
 
+// incompressible makes a text that a database can't make short: it shows where
+// a key of an index is too long.
+func incompressible(length int) string {
+	b := make([]byte, length/2)
+	rand.NewChaCha8([32]byte{1}).Read(b) //nolint:errcheck // it never fails
+	return hex.EncodeToString(b)
+}
+
 func oddTexts(b bench, _ func() bench) {
 	texts := []string{"", "\x00", "a\x00b", "\x00\x00\x00", "'; DROP TABLE frames; --", `"quoted" 'twice' \ %s ? $1 :a @b`, "1", "0x00", "NULL",
-		" leading and trailing ", "\u00e9 \u4e2d\u6587 \U0001f600", "\xff\xfe not UTF-8", "line\r\n\ttab", strings.Repeat("long ", 20_000), "e\u0301"}
+		" leading and trailing ", "\u00e9 \u4e2d\u6587 \U0001f600", "\xff\xfe not UTF-8", "line\r\n\ttab", strings.Repeat("long ", 20_000), incompressible(100_000), "e\u0301"}
 	for i, s := range texts {
 		m := read(&improtocol.Message{Source: s, Type: s, Encryption: s, Body: []byte(s), Other: s, TimeStamp: s, Signature: []byte(s)})
 		n := record(nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Register, Name: s, Address: alice.hash, Other: s}, uint64(i), alice)

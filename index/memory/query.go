@@ -2,35 +2,17 @@ package memory
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 )
 
-const (
-	mostEntries   = 1_000
-	mostEvents    = 10_000
-	mostAddresses = 5_000 // in one EventQuery
-)
-
-func checkLimit(limit, most int) error {
-	if limit < 1 || limit > most {
-		return fmt.Errorf("a limit of %d, not 1 to %d", limit, most)
-	}
-	return nil
-}
-
 // Entries implements [index.View]. With a Peer, of occurrences of one message
 // only the first of those between the two is listed.
 func (v *view) Entries(q index.EntryQuery) ([]*index.Entry, error) {
-	if err := checkLimit(q.Limit, mostEntries); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
-	}
-	if q.Peer != nil && q.Address == nil {
-		return nil, errors.New("a peer without an address")
 	}
 	if q.Peer != nil && *q.Peer == *q.Address {
 		return nil, nil // nobody is a recipient of what is their own
@@ -116,11 +98,8 @@ func (v *view) firstOf(q *index.EntryQuery, arrival int64, known map[frame.ID]in
 // once. An event belongs to an address also when its frame was attributed to it
 // once and isn't any more.
 func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
-	if err := checkLimit(q.Limit, mostEvents); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
-	}
-	if len(q.Addresses) > mostAddresses {
-		return nil, fmt.Errorf("%d addresses, not up to %d", len(q.Addresses), mostAddresses)
 	}
 	asked := make(map[frame.KeyHash]bool, len(q.Addresses))
 	for _, h := range q.Addresses {

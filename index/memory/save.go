@@ -18,12 +18,12 @@ func (t *tx) Save(placed []*index.Placed) ([][]int64, error) {
 		moved := map[int64]bool{}
 		known := t.lastTx
 		for i, p := range placed {
-			err := check(p)
+			err := p.Check()
 			switch {
 			case err == nil && p.Row > known:
 				err = fmt.Errorf("no row %d", p.Row)
 			case err == nil && p.Row == 0:
-				err = t.add(p)
+				t.add(p)
 			case err == nil && moved[p.Row]:
 				err = errors.New("twice in one call")
 			case err == nil:
@@ -39,57 +39,8 @@ func (t *tx) Save(placed []*index.Placed) ([][]int64, error) {
 	})
 }
 
-func check(p *index.Placed) error {
-	known := p.State == index.Seen || p.State == index.Confirmed || p.State == index.Dropped
-	if !known || (p.State == index.Confirmed) != (p.Height >= 0) {
-		return fmt.Errorf("%q at height %d", p.State, p.Height)
-	}
-	if len(p.Tx.Frames) == 0 || len(p.Decisions) != len(p.Tx.Frames) {
-		return fmt.Errorf("%d decisions on %d frames", len(p.Decisions), len(p.Tx.Frames))
-	}
-	for _, d := range p.Decisions {
-		if len(d.Keys) > 2 || !slices.Contains(frame.Verdicts, d.Verdict) {
-			return fmt.Errorf("the verdict %q with %d keys", d.Verdict, len(d.Keys))
-		}
-	}
-	return nil
-}
-
-func checkFrame(f *index.Frame) error {
-	set, signatures := 0, 0
-	if f.Malformed != "" {
-		set++
-	}
-	if f.Message != nil {
-		set, signatures = set+1, 1
-	}
-	if f.Record != nil {
-		set, signatures = set+1, len(f.Record.Signatures)
-		if signatures != len(f.Record.Signers()) {
-			return fmt.Errorf("%d signatures of a %s", signatures, f.Record.Operation)
-		}
-	}
-	if set != 1 {
-		return errors.New("a frame is one of malformed, message and record")
-	}
-	if len(f.Proofs) != signatures {
-		return fmt.Errorf("%d proofs of %d signatures", len(f.Proofs), signatures)
-	}
-	return nil
-}
-
 // add saves a new transaction.
-func (t *tx) add(p *index.Placed) error {
-	for _, f := range p.Tx.Frames {
-		if err := checkFrame(f); err != nil {
-			return fmt.Errorf("output %d: %w", f.Output, err)
-		}
-	}
-	for _, key := range p.Tx.InputKeys {
-		if len(key) == 0 || len(key) > 255 {
-			return fmt.Errorf("a public key of %d bytes", len(key))
-		}
-	}
+func (t *tx) add(p *index.Placed) {
 	t.lastTx++
 	p.Row = t.lastTx
 	kept := *p.Tx
@@ -109,7 +60,6 @@ func (t *tx) add(p *index.Placed) error {
 		t.count(p, p.Decisions[j].Verdict, 1)
 	}
 	t.arrive(p)
-	return nil
 }
 
 // placeOf returns the transaction with its index, which only a block gives it.

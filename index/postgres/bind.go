@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -140,16 +141,6 @@ func (c *column) array(kind string) any {
 	return c.numbers
 }
 
-func signedKeys(d *index.Decision) (key, key2 any) {
-	if len(d.Keys) > 0 {
-		key = nullable(d.Keys[0])
-	}
-	if len(d.Keys) > 1 {
-		key2 = nullable(d.Keys[1])
-	}
-	return key, key2
-}
-
 // fields are the columns of a frame that its kind decides; nil where it has none.
 type fields struct {
 	malformed, id, content, source, kind, encryption, name, ip, holder, newAddress any
@@ -157,13 +148,13 @@ type fields struct {
 	needsBody                                                                      bool
 }
 
-func bindFrame(n newFrame) []any {
-	v := fieldsOf(n.frame)
-	p, d := n.placed, n.decision
-	key, key2 := signedKeys(d)
-	return []any{n.arrival, n.tx, int64(n.frame.Output), string(p.State), nullableHeight(p.Height), position(p),
-		string(d.Verdict), string(n.frame.Protocol), n.frame.Operation(), v.malformed, v.id, v.content,
-		nullableAddress(d.Address), v.source, v.kind, v.encryption, v.name, v.ip, v.holder, v.newAddress, v.other,
+func bindFrame(n rows.Frame) []any {
+	v := fieldsOf(n.Frame)
+	p, d := n.Placed, n.Decision
+	key, key2 := rows.SignedKeys(d)
+	return []any{n.Arrival, n.Tx, int64(n.Frame.Output), string(p.State), rows.NullableHeight(p.Height), rows.Position(p),
+		string(d.Verdict), string(n.Frame.Protocol), n.Frame.Operation(), v.malformed, v.id, v.content,
+		rows.NullableAddress(d.Address), v.source, v.kind, v.encryption, v.name, v.ip, v.holder, v.newAddress, v.other,
 		v.timeStamp, v.timeOrder, v.signature, v.signature2, v.proved, v.proved2, key, key2, v.needsBody, v.body}
 }
 
@@ -172,16 +163,12 @@ func fieldsOf(f *index.Frame) (v fields) {
 		v.malformed = []byte(f.Malformed)
 		return v
 	}
-	v.id, v.timeStamp = f.ID[:], []byte(f.TimeStamp())
-	if n, err := frame.ParseTimeStamp(f.TimeStamp()); err == nil {
-		v.timeOrder = sortable(n)
-	}
-	v.proved = nullable(f.Proofs[0].Key)
+	v.id, v.timeStamp, v.timeOrder = f.ID[:], []byte(f.TimeStamp()), rows.TimeOrder(f)
+	v.proved = rows.Nullable(f.Proofs[0].Key)
 	if m := f.Message; m != nil {
 		v.content, v.source, v.kind, v.encryption = f.ContentID[:], []byte(m.Source), []byte(m.Type), []byte(m.Encryption)
-		v.other, v.signature, v.body = []byte(m.Other), present(m.Signature), present(m.Body)
-		s := f.Proofs[0].Signature
-		v.needsBody = s.Readable() && !s.Recoverable()
+		v.other, v.signature, v.body = []byte(m.Other), rows.Present(m.Signature), rows.Present(m.Body)
+		v.needsBody = rows.NeedsBody(f)
 		return v
 	}
 	r := f.Record
@@ -190,39 +177,9 @@ func fieldsOf(f *index.Frame) (v fields) {
 	} else {
 		v.name = []byte(r.Name)
 	}
-	v.holder, v.other, v.signature = r.Address[:], []byte(r.Other), present(r.Signatures[0])
+	v.holder, v.other, v.signature = r.Address[:], []byte(r.Other), rows.Present(r.Signatures[0])
 	if r.Operation == nprotocol.Transfer {
-		v.newAddress, v.signature2, v.proved2 = r.NewAddress[:], present(r.Signatures[1]), nullable(f.Proofs[1].Key)
+		v.newAddress, v.signature2, v.proved2 = r.NewAddress[:], rows.Present(r.Signatures[1]), rows.Nullable(f.Proofs[1].Key)
 	}
 	return v
-}
-
-// present turns nil into no bytes: null is for what isn't there.
-func present(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
-// nullable keeps nil apart from no bytes.
-func nullable(b []byte) any {
-	if b == nil {
-		return nil
-	}
-	return b
-}
-
-func nullableAddress(h *frame.KeyHash) any {
-	if h == nil {
-		return nil
-	}
-	return h[:]
-}
-
-func nullableHeight(height int32) any {
-	if height < 0 {
-		return nil
-	}
-	return int64(height)
 }

@@ -7,11 +7,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
-)
-
-const (
-	mostEntries = 1_000
-	mostTaken   = 4_096 // candidates looked at in one query
+	"github.com/metaim/metaim/index/rows"
 )
 
 // A statement is SQL in the making, with its arguments.
@@ -52,11 +48,8 @@ type side struct {
 // Entries implements [index.View]. With a Peer, of occurrences of one message
 // only the first of those between the two is listed.
 func (v *view) Entries(q index.EntryQuery) ([]*index.Entry, error) {
-	if err := checkLimit(q.Limit, mostEntries); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
-	}
-	if q.Peer != nil && q.Address == nil {
-		return nil, errPeerAlone
 	}
 	if q.Peer != nil && *q.Peer == *q.Address {
 		return nil, nil // nobody is a recipient of what is their own
@@ -71,7 +64,7 @@ func (v *view) Entries(q index.EntryQuery) ([]*index.Entry, error) {
 	if err := l.choose(); err != nil {
 		return nil, err
 	}
-	arrivals, err := l.arrivals()
+	arrivals, err := rows.Page(&l.q, l.take, l.shown)
 	if err != nil {
 		return nil, err
 	}
@@ -150,46 +143,9 @@ func (l *listing) between(from, to []byte) (side, error) {
 	return side{from: received + ` AND f.address = ?`, args: []any{to, from}, by: "p.tx", tx: true}, err
 }
 
-// A candidate is a frame that the listing may show.
-type candidate struct {
-	arrival int64
-	id      frame.ID
-	again   bool // another occurrence arrived before
-}
-
-// arrivals returns the page: the candidates without those that repeat a message.
-func (l *listing) arrivals() ([]int64, error) {
-	var page []int64
-	for take := l.q.Limit; ; take = min(4*take, mostTaken) {
-		candidates, err := l.take(take)
-		if err != nil {
-			return nil, err
-		}
-		if err := l.firsts(candidates); err != nil {
-			return nil, err
-		}
-		for _, c := range candidates {
-			if c.again && l.first[c.id] != c.arrival {
-				continue
-			}
-			if page = append(page, c.arrival); len(page) == l.q.Limit {
-				return page, nil
-			}
-		}
-		if len(candidates) < take {
-			return page, nil
-		}
-		if last := candidates[len(candidates)-1].arrival; l.q.Newest {
-			l.q.Before = last
-		} else {
-			l.q.After = last
-		}
-	}
-}
-
 // take reads the next candidates, each side by its index. Frames of a transaction
 // arrive together, so what is listed by transaction is listed by arrival.
-func (l *listing) take(n int) ([]candidate, error) {
+func (l *listing) take(n int) ([]rows.Candidate, error) {
 	again := `false`
 	if !l.q.Repeats && !l.q.Refused {
 		again = `EXISTS (SELECT 1 FROM frames g WHERE g.frame_id = f.frame_id AND g.id < f.id OFFSET 0)`
@@ -211,26 +167,35 @@ func (l *listing) take(n int) ([]candidate, error) {
 	if len(l.sides) > 1 {
 		s.add(` ORDER BY id `+l.order+` LIMIT ?`, n)
 	}
-	var list []candidate
+	var list []rows.Candidate
 	err := l.v.each(s.String(), s.args, func(r *row) error {
-		c := candidate{arrival: r.integer()}
-		r.fill(c.id[:], "frames.frame_id")
-		c.again = r.flag()
+		c := rows.Candidate{Arrival: r.integer()}
+		r.fill(c.ID[:], "frames.frame_id")
+		c.Again = r.flag()
 		list = append(list, c)
 		return nil
 	})
-	return list, err
+	if err != nil {
+		return nil, err
+	}
+	return list, l.firsts(list)
+}
+
+// shown tells whether a candidate is the first of the occurrences that the
+// listing could show.
+func (l *listing) shown(c rows.Candidate) (bool, error) {
+	return !c.Again || l.first[c.ID] == c.Arrival, nil
 }
 
 // firsts finds, for candidates that are not the first of their message, the first
 // that the listing could show. Each message is asked about once, however many
 // copies somebody made of it.
-func (l *listing) firsts(candidates []candidate) error {
+func (l *listing) firsts(candidates []rows.Candidate) error {
 	var ids []frame.ID
 	for _, c := range candidates {
-		if _, known := l.first[c.id]; c.again && !known {
-			l.first[c.id] = 0
-			ids = append(ids, c.id)
+		if _, known := l.first[c.ID]; c.Again && !known {
+			l.first[c.ID] = 0
+			ids = append(ids, c.ID)
 		}
 	}
 	if len(ids) == 0 {

@@ -1,16 +1,14 @@
 package postgres
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 )
 
 const (
-	mostEvents    = 10_000
-	mostAddresses = 5_000 // in one EventQuery
 	// Up to this many events are read through rather than looked up by address;
 	// fewer when more than one address is asked for.
 	shortLog = 4_000
@@ -22,11 +20,8 @@ const eventColumns = `SELECT e.seq, e.kind, e.frame, e.height, e.block, e.verdic
 // once. An event belongs to an address also when its frame was attributed to it
 // once and isn't any more.
 func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
-	if err := checkLimit(q.Limit, mostEvents); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
-	}
-	if len(q.Addresses) > mostAddresses {
-		return nil, fmt.Errorf("%d addresses, not up to %d", len(q.Addresses), mostAddresses)
 	}
 	if q.Upto <= 0 {
 		q.Upto = math.MaxInt64
@@ -35,15 +30,7 @@ func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	var arrivals []int64
-	asked := map[int64]bool{}
-	for _, e := range events {
-		if e.Arrival != 0 && !asked[e.Arrival] {
-			asked[e.Arrival] = true
-			arrivals = append(arrivals, e.Arrival)
-		}
-	}
-	byArrival, err := v.entriesOf(arrivals)
+	byArrival, err := v.entriesOf(rows.Arrivals(events))
 	for _, e := range events {
 		e.Entry = byArrival[e.Arrival]
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -72,7 +73,7 @@ func validContents(ids []frame.ID, facts *index.Facts) question {
 		var id frame.ID
 		r.must(id[:], "frames.content_id")
 		if last, ok := r.number(); ok {
-			facts.Contents[id] = unsortable(last)
+			facts.Contents[id] = rows.Unsortable(last)
 		}
 		return nil
 	}}
@@ -127,7 +128,7 @@ func lastOperations(subjects []nprotocol.Subject, protocol frame.Protocol, colum
 			return nil
 		}
 		if last, ok := r.number(); ok {
-			facts.Ledger.TimeStamps[asked[n-1]] = unsortable(last)
+			facts.Ledger.TimeStamps[asked[n-1]] = rows.Unsortable(last)
 		}
 		return nil
 	}}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/indextest"
 	"github.com/metaim/metaim/internal/testpg"
 	"github.com/metaim/metaim/nprotocol"
 )
@@ -172,7 +173,7 @@ func TestServerStopped(t *testing.T) {
 			}
 			height := int32(0)
 			block := func() error {
-				err := s.Update(context.Background(), func(tx index.Tx) error { return connect(tx, height, batch(height, 5)) })
+				err := s.Update(context.Background(), func(tx index.Tx) error { return indextest.Connect(tx, height, indextest.Batch(height, 5)) })
 				if err == nil {
 					height++
 				}

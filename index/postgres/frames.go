@@ -8,6 +8,7 @@ import (
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -87,13 +88,13 @@ func scanContent(r *row, f *index.Frame, operation string) {
 		f.Malformed, whole = malformed, true
 	case operation == message:
 		m.Other, m.TimeStamp, m.Signature, m.Body = other, timeStamp, signatures[0], body
-		f.Message, f.Proofs = m, []frame.Proof{prove(signatures[0], proved[0])}
+		f.Message, f.Proofs = m, []frame.Proof{rows.Prove(signatures[0], proved[0])}
 		whole = whole && hasContent
 	default:
 		n.Other, n.TimeStamp, n.Signatures = other, timeStamp, signatures[:1]
-		f.Record, f.Proofs = n, []frame.Proof{prove(signatures[0], proved[0])}
+		f.Record, f.Proofs = n, []frame.Proof{rows.Prove(signatures[0], proved[0])}
 		if n.Operation == nprotocol.Transfer {
-			n.Signatures, f.Proofs = signatures, append(f.Proofs, prove(signatures[1], proved[1]))
+			n.Signatures, f.Proofs = signatures, append(f.Proofs, rows.Prove(signatures[1], proved[1]))
 			whole = whole && hasNew
 		}
 		whole = whole && hasHolder
@@ -101,16 +102,6 @@ func scanContent(r *row, f *index.Frame, operation string) {
 	if !whole {
 		r.fault("frames: an id or an address is missing")
 	}
-}
-
-// prove makes a proof again from the signature and the key that was recovered
-// from it: recovering is not repeated.
-func prove(signature, key []byte) frame.Proof {
-	s, err := frame.ParseSignature(signature)
-	if err != nil {
-		return frame.Proof{}
-	}
-	return frame.Proof{Signature: s, Key: key}
 }
 
 // scanSaved reads a transaction, its Entries left out.
@@ -126,19 +117,19 @@ func scanSaved(r *row) (*index.Saved, *index.Transaction) {
 			r.err = err
 		}
 	}
-	tx.Outputs, err = unpackOutputs(r.next())
+	tx.Outputs, err = rows.UnpackOutputs(r.next())
 	fault()
-	tx.InputKeys, err = unpackKeys(r.bytes())
+	tx.InputKeys, err = rows.UnpackKeys(r.bytes())
 	fault()
-	tx.Spends, err = unpackSpends(r.next())
+	tx.Spends, err = rows.UnpackSpends(r.next())
 	fault()
 	return s, tx
 }
 
-// entries reads frames, and the transactions they are in by rows, in one round
+// entries reads frames, and the transactions they are in by which, in one round
 // trip. A transaction is read once however many frames it has: it may be much
 // larger than they are.
-func (v *view) entries(frames, rows string, args ...any) ([]*index.Entry, error) {
+func (v *view) entries(frames, which string, args ...any) ([]*index.Entry, error) {
 	var list []found
 	txs := map[int64]*index.Transaction{}
 	err := v.ask(
@@ -146,7 +137,7 @@ func (v *view) entries(frames, rows string, args ...any) ([]*index.Entry, error)
 			list = append(list, scanEntry(r))
 			return nil
 		}},
-		question{txColumns + `WHERE t.id IN (` + rows + `)`, args, func(r *row) error {
+		question{txColumns + `WHERE t.id IN (` + which + `)`, args, func(r *row) error {
 			s, tx := scanSaved(r)
 			txs[s.Row] = tx
 			return nil
@@ -157,7 +148,7 @@ func (v *view) entries(frames, rows string, args ...any) ([]*index.Entry, error)
 	entries := make([]*index.Entry, len(list))
 	for i, f := range list {
 		if entries[i], f.Tx = f.Entry, txs[f.tx]; f.Tx == nil {
-			return nil, &corruptError{"frames.tx: no such transaction"}
+			return nil, &rows.CorruptError{Column: "frames.tx: no such transaction"}
 		}
 	}
 	return entries, nil

@@ -162,7 +162,7 @@ func (s *Store) lead(ctx context.Context, w *writer) error {
 // check tells why a database can't be used: another program's, a newer or (when
 // read-only) an older version's, another network's.
 func check(ctx context.Context, conn *pgx.Conn, config Config) error {
-	known, err := latest()
+	known, err := migrations.Latest("postgres")
 	if err != nil {
 		return err
 	}
@@ -215,23 +215,6 @@ func checkNetwork(ctx context.Context, conn *pgx.Conn, network frame.Network) er
 		return fmt.Errorf("%w: it is of %q, not of %q", ErrNetwork, of, network)
 	}
 	return nil
-}
-
-// latest returns the number of the last migration that this program knows.
-func latest() (int64, error) {
-	files, err := fs.Glob(migrations.FS, "postgres/*.sql")
-	if err != nil {
-		return 0, err
-	}
-	var last int64
-	for _, name := range files {
-		n, err := goose.NumericComponent(name)
-		if err != nil {
-			return 0, err
-		}
-		last = max(last, n)
-	}
-	return last, nil
 }
 
 // migrate brings the database up to date, each file in a transaction of its own.

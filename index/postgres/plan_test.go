@@ -11,6 +11,8 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/indextest"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/internal/testpg"
 	"github.com/metaim/metaim/nprotocol"
 )
@@ -67,7 +69,7 @@ func TestPlans(t *testing.T) {
 	s := openAt(t, url)
 	defer s.Close()
 	for h := range int32(20) {
-		if err := s.Update(t.Context(), func(tx index.Tx) error { return connect(tx, h, batch(h, 1_000)) }); err != nil {
+		if err := s.Update(t.Context(), func(tx index.Tx) error { return indextest.Connect(tx, h, indextest.Batch(h, 1_000)) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,12 +86,12 @@ func TestPlans(t *testing.T) {
 }
 
 func (p *planner) all(t *testing.T) {
-	placed := batch(7, 10)
+	placed := indextest.Batch(7, 10)
 	a, b := *placed[0].Decisions[0].Address, placed[0].Tx.Outputs[0]
 	f := placed[0].Tx.Frames[0]
 	ask := index.Need{FrameIDs: []frame.ID{f.ID}, ContentIDs: []frame.ID{f.ContentID}, Names: []string{"x"}, Peers: []nprotocol.PeerKey{{IP: "::1"}},
 		Subjects: []nprotocol.Subject{{Protocol: frame.N, Text: "x"}, {Protocol: frame.P, Text: "::1"}}, Keys: []frame.KeyHash{a}}
-	many, txids := need(batch(7, 1_000))
+	many, txids := indextest.NeedOf(indextest.Batch(7, 1_000))
 	entries := func(q index.EntryQuery) func() error {
 		return func() error { q.Limit = 10; _, err := p.Entries(q); return err }
 	}
@@ -118,7 +120,7 @@ func (p *planner) all(t *testing.T) {
 		{"a conversation by what was received", through(side{from: received + ` AND f.address = ?`, args: []any{b[:], a[:]}, by: "p.tx", tx: true}), []string{"parties_pk", "frames_by_tx"}, false},
 		{"the first of copies", func() error {
 			l := &listing{v: &p.view, q: index.EntryQuery{Address: &a}, first: map[frame.ID]int64{}}
-			return l.firsts([]candidate{{id: f.ID, again: true}})
+			return l.firsts([]rows.Candidate{{ID: f.ID, Again: true}})
 		}, []string{"frames_by_frame_id"}, false},
 		{"events", events(index.EventQuery{After: 3_000}), []string{"events_pk"}, false},
 		{"events of an address", events(index.EventQuery{Addresses: []frame.KeyHash{a}, Blocks: true, After: 19_000}), []string{"events_pk", "frames_pk", "parties_pk"}, false},

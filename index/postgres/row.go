@@ -8,12 +8,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/metaim/metaim/index/rows"
 )
-
-// A corruptError says that a column holds what was never written there.
-type corruptError struct{ column string }
-
-func (e *corruptError) Error() string { return "the database is damaged: column " + e.column }
 
 // A row reads the columns of a row in their order, as the server sent them. The
 // first fault stops it; the methods give nothing from then on.
@@ -50,7 +47,7 @@ func (r *row) next() []byte {
 
 func (r *row) fault(column string) {
 	if r.err == nil {
-		r.err = &corruptError{column}
+		r.err = &rows.CorruptError{Column: column}
 	}
 }
 

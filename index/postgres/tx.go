@@ -7,6 +7,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -254,5 +255,5 @@ func bindEvent(e *index.Event) []any {
 	if e.Arrival != 0 {
 		arrival = e.Arrival
 	}
-	return []any{e.Seq, string(e.Kind), arrival, nullableHeight(e.Height), block, string(e.Verdict), string(e.From), e.Reason}
+	return []any{e.Seq, string(e.Kind), arrival, rows.NullableHeight(e.Height), block, string(e.Verdict), string(e.From), e.Reason}
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -69,7 +69,7 @@ func (v *view) Epoch() (epoch string, err error) {
 		return nil
 	})
 	if err == nil && epoch == "" {
-		return "", &corruptError{"meta.value of the epoch"}
+		return "", &rows.CorruptError{Column: "meta.value of the epoch"}
 	}
 	return epoch, err
 }
@@ -265,13 +265,3 @@ func (v *view) yieldEntries(arrivals []int64, yield func(*index.Entry) error) er
 	}
 	return nil
 }
-
-// checkLimit refuses a page size that the contract doesn't know.
-func checkLimit(limit, most int) error {
-	if limit < 1 || limit > most {
-		return fmt.Errorf("a limit of %d, not 1 to %d", limit, most)
-	}
-	return nil
-}
-
-var errPeerAlone = errors.New("a peer without an address")

@@ -2,21 +2,11 @@ package sqlite
 
 import (
 	"github.com/metaim/metaim/improtocol/frame"
-	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
-func bindParty(args []any, r partyRow) []any { return append(args, r.address[:], r.of) }
-
-func signedKeys(d *index.Decision) (key, key2 any) {
-	if len(d.Keys) > 0 {
-		key = nullable(d.Keys[0])
-	}
-	if len(d.Keys) > 1 {
-		key2 = nullable(d.Keys[1])
-	}
-	return key, key2
-}
+func bindParty(args []any, r rows.Party) []any { return append(args, r.Address[:], r.Of) }
 
 // The columns of frames that are written: of any frame, of messages, and of
 // records and what is malformed.
@@ -27,31 +17,26 @@ const (
 )
 
 // bindAny binds anyColumns; of what is malformed, most are nil.
-func bindAny(args []any, n newFrame, other string, signature []byte) []any {
-	p, d, f := n.placed, n.decision, n.frame
-	key, _ := signedKeys(d)
-	args = append(args, n.arrival, n.tx, int64(f.Output), string(p.State), nullableHeight(p.Height), position(p),
-		string(d.Verdict), nullableAddress(d.Address), string(f.Protocol), f.Operation())
+func bindAny(args []any, n rows.Frame, other string, signature []byte) []any {
+	p, d, f := n.Placed, n.Decision, n.Frame
+	key, _ := rows.SignedKeys(d)
+	args = append(args, n.Arrival, n.Tx, int64(f.Output), string(p.State), rows.NullableHeight(p.Height), rows.Position(p),
+		string(d.Verdict), rows.NullableAddress(d.Address), string(f.Protocol), f.Operation())
 	if f.Malformed != "" {
 		return append(args, nil, nil, nil, nil, nil, nil, key)
 	}
-	var order any
-	if t, err := frame.ParseTimeStamp(f.TimeStamp()); err == nil {
-		order = sortable(t)
-	}
-	return append(args, f.ID[:], []byte(other), []byte(f.TimeStamp()), order, present(signature), nullable(f.Proofs[0].Key), key)
+	return append(args, f.ID[:], []byte(other), []byte(f.TimeStamp()), rows.TimeOrder(f), rows.Present(signature), rows.Nullable(f.Proofs[0].Key), key)
 }
 
-func bindMessage(args []any, n newFrame) []any {
-	m := n.frame.Message
-	s := n.frame.Proofs[0].Signature
-	return append(bindAny(args, n, m.Other, m.Signature), n.frame.ContentID[:], []byte(m.Source), []byte(m.Type),
-		[]byte(m.Encryption), s.Readable() && !s.Recoverable())
+func bindMessage(args []any, n rows.Frame) []any {
+	m := n.Frame.Message
+	return append(bindAny(args, n, m.Other, m.Signature), n.Frame.ContentID[:], []byte(m.Source), []byte(m.Type),
+		[]byte(m.Encryption), rows.NeedsBody(n.Frame))
 }
 
-func bindOther(args []any, n newFrame) []any {
-	_, key2 := signedKeys(n.decision)
-	f, r := n.frame, n.frame.Record
+func bindOther(args []any, n rows.Frame) []any {
+	_, key2 := rows.SignedKeys(n.Decision)
+	f, r := n.Frame, n.Frame.Record
 	if r == nil {
 		return append(bindAny(args, n, "", nil), []byte(f.Malformed), nil, nil, nil, nil, nil, nil, key2, false)
 	}
@@ -62,7 +47,7 @@ func bindOther(args []any, n newFrame) []any {
 		name = []byte(r.Name)
 	}
 	if r.Operation == nprotocol.Transfer {
-		newAddress, signature2, proved2 = r.NewAddress[:], present(r.Signatures[1]), nullable(f.Proofs[1].Key)
+		newAddress, signature2, proved2 = r.NewAddress[:], rows.Present(r.Signatures[1]), rows.Nullable(f.Proofs[1].Key)
 	}
 	return append(bindAny(args, n, r.Other, r.Signatures[0]), nil, name, ip, r.Address[:], newAddress, signature2, proved2, key2, false)
 }

@@ -2,17 +2,12 @@ package sqlite
 
 import (
 	"database/sql"
-	"errors"
 	"math"
 	"strings"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
-)
-
-const (
-	mostEntries = 1_000
-	mostTaken   = 4_096 // candidates looked at in one query
+	"github.com/metaim/metaim/index/rows"
 )
 
 // A condition is text for WHERE with its arguments.
@@ -52,11 +47,8 @@ type side struct {
 // Entries implements [index.View]. With a Peer, of occurrences of one message
 // only the first of those between the two is listed.
 func (v *view) Entries(q index.EntryQuery) ([]*index.Entry, error) {
-	if err := checkLimit(q.Limit, mostEntries); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
-	}
-	if q.Peer != nil && q.Address == nil {
-		return nil, errors.New("a peer without an address")
 	}
 	if q.Peer != nil && *q.Peer == *q.Address {
 		return nil, nil // nobody is a recipient of what is their own
@@ -72,7 +64,7 @@ func (v *view) Entries(q index.EntryQuery) ([]*index.Entry, error) {
 	if err := l.choose(); err != nil {
 		return nil, err
 	}
-	arrivals, err := l.arrivals()
+	arrivals, err := rows.Page(&l.q, l.take, l.shown)
 	if err != nil {
 		return nil, err
 	}
@@ -153,46 +145,8 @@ func (l *listing) between(from, to []byte) (side, error) {
 		`p.address = ? AND f.tx = p.tx AND +f.address = ?`, []any{to, from}}}, err
 }
 
-// A candidate is a frame that the listing may show.
-type candidate struct {
-	arrival int64
-	id      []byte // frame id, nil when malformed
-	again   bool   // another occurrence arrived before
-}
-
-// arrivals returns the page: the candidates without those that repeat a message.
-func (l *listing) arrivals() ([]int64, error) {
-	var page []int64
-	for take := l.q.Limit; ; take = min(4*take, mostTaken) {
-		candidates, err := l.take(take)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range candidates {
-			shown, err := l.shown(c)
-			if err != nil {
-				return nil, err
-			}
-			if !shown {
-				continue
-			}
-			if page = append(page, c.arrival); len(page) == l.q.Limit {
-				return page, nil
-			}
-		}
-		if len(candidates) < take {
-			return page, nil
-		}
-		if last := candidates[len(candidates)-1].arrival; l.q.Newest {
-			l.q.Before = last
-		} else {
-			l.q.After = last
-		}
-	}
-}
-
 // take reads the next candidates, each side by its index.
-func (l *listing) take(n int) ([]candidate, error) {
+func (l *listing) take(n int) ([]rows.Candidate, error) {
 	again := `0`
 	if !l.q.Repeats && !l.q.Refused {
 		again = `EXISTS (SELECT 1 FROM frames g WHERE g.frame_id = f.frame_id AND g.id < f.id)`
@@ -220,13 +174,19 @@ func (l *listing) take(n int) ([]candidate, error) {
 		query = strings.Join(parts, ` UNION ALL `) + ` ORDER BY id ` + l.order + ` LIMIT ?`
 		args = append(args, n)
 	}
-	var list []candidate
-	err := l.v.each(query, args, func(rows *sql.Rows) error {
-		var c candidate
+	var list []rows.Candidate
+	err := l.v.each(query, args, func(r *sql.Rows) error {
+		var c rows.Candidate
 		var tx int64
-		err := rows.Scan(&tx, &c.arrival, &c.id, &c.again)
+		var id []byte
+		if err := r.Scan(&tx, &c.Arrival, &id, &c.Again); err != nil {
+			return err
+		}
 		list = append(list, c)
-		return err
+		if id == nil {
+			return nil
+		}
+		return rows.Fill(list[len(list)-1].ID[:], "frames.frame_id", id)
 	})
 	return list, err
 }
@@ -239,28 +199,24 @@ func (l *listing) bounds() (low, high int64, err error) {
 	return low, high, err
 }
 
-// shown tells whether a candidate is the first of the occurrences that the
+// shown tells whether a rows.Candidate is the first of the occurrences that the
 // listing could show. Each message is asked about once, however many copies
 // somebody made of it.
-func (l *listing) shown(c candidate) (bool, error) {
-	if !c.again {
+func (l *listing) shown(c rows.Candidate) (bool, error) {
+	if !c.Again {
 		return true, nil
 	}
-	var id frame.ID
-	if err := fill(id[:], "frames.frame_id", c.id); err != nil {
-		return false, err
-	}
-	first, ok := l.first[id]
+	first, ok := l.first[c.ID]
 	if !ok {
-		where := condition{`f.frame_id = ?`, []any{id[:]}}
+		where := condition{`f.frame_id = ?`, []any{c.ID[:]}}
 		where.and(l.kinds.text, l.kinds.args...)
 		l.concerns(&where)
 		if err := l.v.one(`SELECT f.id FROM frames f WHERE `+where.text+` ORDER BY f.id LIMIT 1`, where.args, &first); err != nil {
 			return false, err
 		}
-		l.first[id] = first
+		l.first[c.ID] = first
 	}
-	return first == c.arrival, nil
+	return first == c.Arrival, nil
 }
 
 func (l *listing) concerns(where *condition) {

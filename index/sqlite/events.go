@@ -2,17 +2,15 @@ package sqlite
 
 import (
 	"database/sql"
-	"fmt"
 	"math"
 	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 )
 
 const (
-	mostEvents    = 10_000
-	mostAddresses = 5_000 // in one EventQuery
 	// Up to this many events are read through rather than looked up by address;
 	// fewer when more than one address is asked for.
 	shortLog = 4_000
@@ -24,11 +22,8 @@ const eventColumns = ` SELECT e.seq, e.kind, e.frame, e.height, e.block, e.verdi
 // once. An event belongs to an address also when its frame was attributed to it
 // once and isn't any more.
 func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
-	if err := checkLimit(q.Limit, mostEvents); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
-	}
-	if len(q.Addresses) > mostAddresses {
-		return nil, fmt.Errorf("%d addresses, not up to %d", len(q.Addresses), mostAddresses)
 	}
 	if q.Upto <= 0 {
 		q.Upto = math.MaxInt64
@@ -41,15 +36,7 @@ func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	var arrivals []int64
-	asked := map[int64]bool{}
-	for _, e := range events {
-		if e.Arrival != 0 && !asked[e.Arrival] {
-			asked[e.Arrival] = true
-			arrivals = append(arrivals, e.Arrival)
-		}
-	}
-	byArrival, err := v.entriesOf(arrivals)
+	byArrival, err := v.entriesOf(rows.Arrivals(events))
 	for _, e := range events {
 		e.Entry = byArrival[e.Arrival]
 	}
@@ -114,13 +101,13 @@ const (
 
 func (v *view) events(query string, args []any) ([]*index.Event, error) {
 	var list []*index.Event
-	err := v.each(query, args, func(rows *sql.Rows) error {
+	err := v.each(query, args, func(r *sql.Rows) error {
 		var kind, verdict, from string
 		var block []byte
 		var arrival sql.NullInt64
 		var height sql.NullInt32
 		e := &index.Event{Height: -1}
-		if err := rows.Scan(&e.Seq, &kind, &arrival, &height, &block, &verdict, &from, &e.Reason); err != nil {
+		if err := r.Scan(&e.Seq, &kind, &arrival, &height, &block, &verdict, &from, &e.Reason); err != nil {
 			return err
 		}
 		e.Kind, e.Verdict, e.From, e.Arrival = index.EventKind(kind), frame.Verdict(verdict), frame.Verdict(from), arrival.Int64
@@ -131,7 +118,7 @@ func (v *view) events(query string, args []any) ([]*index.Event, error) {
 		if block == nil {
 			return nil
 		}
-		return fill(e.Block[:], "events.block", block)
+		return rows.Fill(e.Block[:], "events.block", block)
 	})
 	return list, err
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -26,14 +27,14 @@ func (v *view) Facts(need index.Need) (*index.Facts, error) {
 }
 
 func (v *view) validFrames(need index.Need, facts *index.Facts) error {
-	return inChunks(need.FrameIDs, 1, bindID, func(rows string, args []any) error {
-		return v.each(`SELECT f.frame_id FROM frames f WHERE f.frame_id IN (VALUES `+rows+`) AND `+isFact, args, func(r *sql.Rows) error {
+	return inChunks(need.FrameIDs, 1, bindID, func(list string, args []any) error {
+		return v.each(`SELECT f.frame_id FROM frames f WHERE f.frame_id IN (VALUES `+list+`) AND `+isFact, args, func(r *sql.Rows) error {
 			var b []byte
 			var id frame.ID
 			if err := r.Scan(&b); err != nil {
 				return err
 			}
-			err := fill(id[:], "frames.frame_id", b)
+			err := rows.Fill(id[:], "frames.frame_id", b)
 			facts.Valid[id] = true
 			return err
 		})
@@ -43,8 +44,8 @@ func (v *view) validFrames(need index.Need, facts *index.Facts) error {
 // The largest time stamp is sought for each item by itself: one look at the end
 // of its part of an index, however many there are.
 func (v *view) validContents(need index.Need, facts *index.Facts) error {
-	return inChunks(need.ContentIDs, 1, bindID, func(rows string, args []any) error {
-		return v.each(`WITH need (content) AS (VALUES `+rows+`)
+	return inChunks(need.ContentIDs, 1, bindID, func(list string, args []any) error {
+		return v.each(`WITH need (content) AS (VALUES `+list+`)
 			SELECT need.content, (SELECT max(f.time_order) FROM frames f WHERE f.content_id = need.content AND `+isFact+`)
 			FROM need`, args, func(r *sql.Rows) error {
 			var b []byte
@@ -53,16 +54,16 @@ func (v *view) validContents(need index.Need, facts *index.Facts) error {
 				return err
 			}
 			var id frame.ID
-			err := fill(id[:], "frames.content_id", b)
-			facts.Contents[id] = unsortable(last.Int64)
+			err := rows.Fill(id[:], "frames.content_id", b)
+			facts.Contents[id] = rows.Unsortable(last.Int64)
 			return err
 		})
 	})
 }
 
 func (v *view) heldNames(need index.Need, facts *index.Facts) error {
-	return inChunks(need.Names, 1, bindText, func(rows string, args []any) error {
-		return v.names(nameColumns+`WHERE name IN (VALUES `+rows+`)`, args, func(n *nprotocol.Name) error {
+	return inChunks(need.Names, 1, bindText, func(list string, args []any) error {
+		return v.names(nameColumns+`WHERE name IN (VALUES `+list+`)`, args, func(n *nprotocol.Name) error {
 			facts.Ledger.Names[n.Name] = n
 			return nil
 		})
@@ -74,8 +75,8 @@ func bindPeer(args []any, key nprotocol.PeerKey) []any {
 }
 
 func (v *view) heldPeers(need index.Need, facts *index.Facts) error {
-	return inChunks(need.Peers, 2, bindPeer, func(rows string, args []any) error {
-		return v.peers(peerColumns+`WHERE (address, ip) IN (VALUES `+rows+`)`, args, func(p *nprotocol.Peer) error {
+	return inChunks(need.Peers, 2, bindPeer, func(list string, args []any) error {
+		return v.peers(peerColumns+`WHERE (address, ip) IN (VALUES `+list+`)`, args, func(p *nprotocol.Peer) error {
 			facts.Ledger.Peers[p.PeerKey] = p
 			return nil
 		})
@@ -102,8 +103,8 @@ func bindSubject(args []any, s nprotocol.Subject) []any {
 }
 
 func (v *view) lastOperations(subjects []nprotocol.Subject, condition string, facts *index.Facts) error {
-	return inChunks(subjects, 3, bindSubject, func(rows string, args []any) error {
-		return v.each(`WITH need (protocol, address, text) AS (VALUES `+rows+`)
+	return inChunks(subjects, 3, bindSubject, func(list string, args []any) error {
+		return v.each(`WITH need (protocol, address, text) AS (VALUES `+list+`)
 			SELECT need.protocol, need.address, need.text,
 				(SELECT max(f.time_order) FROM frames f WHERE `+condition+` AND f.holder = need.address AND `+isFact+`)
 			FROM need`, args, func(r *sql.Rows) error {
@@ -114,8 +115,8 @@ func (v *view) lastOperations(subjects []nprotocol.Subject, condition string, fa
 				return err
 			}
 			s := nprotocol.Subject{Protocol: frame.Protocol(protocol), Text: string(text)}
-			err := fill(s.Address[:], "frames.holder", address)
-			facts.Ledger.TimeStamps[s] = unsortable(last.Int64)
+			err := rows.Fill(s.Address[:], "frames.holder", address)
+			facts.Ledger.TimeStamps[s] = rows.Unsortable(last.Int64)
 			return err
 		})
 	})
@@ -124,8 +125,8 @@ func (v *view) lastOperations(subjects []nprotocol.Subject, condition string, fa
 // provedKeys reads the keys that confirmed valid frames prove: of their sources
 // and holders, and of those to whom names were transferred.
 func (v *view) provedKeys(addresses []frame.KeyHash, keys map[frame.KeyHash][]byte) error {
-	return inChunks(addresses, 1, bindAddress, func(rows string, args []any) error {
-		return v.each(`WITH need (address) AS (VALUES `+rows+`)
+	return inChunks(addresses, 1, bindAddress, func(list string, args []any) error {
+		return v.each(`WITH need (address) AS (VALUES `+list+`)
 			SELECT need.address, coalesce(
 				(SELECT f.signed_key FROM frames f WHERE f.address = need.address AND f.signed_key IS NOT NULL AND `+isFact+` LIMIT 1),
 				(SELECT f.signed_key2 FROM frames f WHERE f.new_address = need.address AND f.signed_key2 IS NOT NULL AND `+isFact+` LIMIT 1))
@@ -135,7 +136,7 @@ func (v *view) provedKeys(addresses []frame.KeyHash, keys map[frame.KeyHash][]by
 				return err
 			}
 			var address frame.KeyHash
-			err := fill(address[:], "frames.address", b)
+			err := rows.Fill(address[:], "frames.address", b)
 			keys[address] = key
 			return err
 		})

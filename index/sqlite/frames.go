@@ -9,6 +9,7 @@ import (
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -49,7 +50,7 @@ func (r *frameRow) scan(rows *sql.Rows) error {
 // entry gives the row its meaning. Its Tx is for the caller to set.
 func (r *frameRow) entry() (*index.Entry, error) {
 	if r.output < 0 || r.output > math.MaxUint32 || r.height.Int64 < 0 || r.height.Int64 > math.MaxInt32 {
-		return nil, &corruptError{"frames.output or height"}
+		return nil, &rows.CorruptError{Column: "frames.output or height"}
 	}
 	e := &index.Entry{Arrival: r.id, State: index.State(r.state), Height: -1,
 		Frame:    &index.Frame{Output: uint32(r.output), Protocol: frame.Protocol(r.protocol)},
@@ -58,18 +59,18 @@ func (r *frameRow) entry() (*index.Entry, error) {
 		e.Height = int32(r.height.Int64)
 	}
 	if r.blockHash != nil {
-		if err := fill(e.Block[:], "blocks.hash", r.blockHash); err != nil {
+		if err := rows.Fill(e.Block[:], "blocks.hash", r.blockHash); err != nil {
 			return nil, err
 		}
 		var header [80]byte
-		if err := fill(header[:], "blocks.header", r.header); err != nil {
+		if err := rows.Fill(header[:], "blocks.header", r.header); err != nil {
 			return nil, err
 		}
 		e.Time = int64(binary.LittleEndian.Uint32(header[68:]))
 	}
 	if r.address != nil {
 		e.Address = new(frame.KeyHash)
-		if err := fill(e.Address[:], "frames.address", r.address); err != nil {
+		if err := rows.Fill(e.Address[:], "frames.address", r.address); err != nil {
 			return nil, err
 		}
 	}
@@ -87,46 +88,28 @@ func (r *frameRow) content(f *index.Frame) error {
 		f.Malformed = string(r.malformed)
 		return nil
 	}
-	f.Proofs = []frame.Proof{prove(r.signature, r.provedKey)}
-	if err := fill(f.ID[:], "frames.frame_id", r.frameID); err != nil {
+	f.Proofs = []frame.Proof{rows.Prove(r.signature, r.provedKey)}
+	if err := rows.Fill(f.ID[:], "frames.frame_id", r.frameID); err != nil {
 		return err
 	}
 	if r.operation == message {
 		f.Message = &improtocol.Message{Source: string(r.source), Type: string(r.kind), Encryption: string(r.encryption),
-			Other: string(r.other), TimeStamp: string(r.timeStamp), Signature: present(r.signature)}
+			Other: string(r.other), TimeStamp: string(r.timeStamp), Signature: rows.Present(r.signature)}
 		if r.bodyOf.Valid {
-			f.Message.Body = present(r.body)
+			f.Message.Body = rows.Present(r.body)
 		}
-		return fill(f.ContentID[:], "frames.content_id", r.contentID)
+		return rows.Fill(f.ContentID[:], "frames.content_id", r.contentID)
 	}
 	f.Record = &nprotocol.Record{Protocol: f.Protocol, Operation: nprotocol.Operation(r.operation), Name: string(r.name),
-		IP: string(r.ip), Other: string(r.other), TimeStamp: string(r.timeStamp), Signatures: [][]byte{present(r.signature)}}
+		IP: string(r.ip), Other: string(r.other), TimeStamp: string(r.timeStamp), Signatures: [][]byte{rows.Present(r.signature)}}
 	if f.Record.Operation == nprotocol.Transfer {
-		f.Record.Signatures = append(f.Record.Signatures, present(r.signature2))
-		f.Proofs = append(f.Proofs, prove(r.signature2, r.provedKey2))
-		if err := fill(f.Record.NewAddress[:], "frames.new_address", r.newAddress); err != nil {
+		f.Record.Signatures = append(f.Record.Signatures, rows.Present(r.signature2))
+		f.Proofs = append(f.Proofs, rows.Prove(r.signature2, r.provedKey2))
+		if err := rows.Fill(f.Record.NewAddress[:], "frames.new_address", r.newAddress); err != nil {
 			return err
 		}
 	}
-	return fill(f.Record.Address[:], "frames.holder", r.holder)
-}
-
-// prove makes a proof again from the signature and the key that was recovered
-// from it: recovering is not repeated.
-func prove(signature, key []byte) frame.Proof {
-	s, err := frame.ParseSignature(signature)
-	if err != nil {
-		return frame.Proof{}
-	}
-	return frame.Proof{Signature: s, Key: key}
-}
-
-// present turns the nil that the driver gives for no bytes into no bytes.
-func present(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
+	return rows.Fill(f.Record.Address[:], "frames.holder", r.holder)
 }
 
 // entries reads frames with the transactions they are in.
@@ -184,26 +167,26 @@ func (v *view) transactions(rows []int64) (map[int64]*index.Transaction, error) 
 	return byRow, err
 }
 
-func scanTransaction(rows *sql.Rows) (row int64, tx *index.Transaction, err error) {
+func scanTransaction(r *sql.Rows) (row int64, tx *index.Transaction, err error) {
 	var txid, outputs, keys, spends []byte
 	var position int64
 	tx = &index.Transaction{}
-	if err := rows.Scan(&row, &txid, &position, &tx.Coinbase, &outputs, &keys, &spends); err != nil {
+	if err := r.Scan(&row, &txid, &position, &tx.Coinbase, &outputs, &keys, &spends); err != nil {
 		return 0, nil, err
 	}
 	if position < 0 || position > math.MaxUint32 {
-		return 0, nil, &corruptError{"txs.position"}
+		return 0, nil, &rows.CorruptError{Column: "txs.position"}
 	}
 	tx.Index = uint32(position)
-	if err := fill(tx.ID[:], "txs.txid", txid); err != nil {
+	if err := rows.Fill(tx.ID[:], "txs.txid", txid); err != nil {
 		return 0, nil, err
 	}
-	if tx.Outputs, err = unpackOutputs(outputs); err != nil {
+	if tx.Outputs, err = rows.UnpackOutputs(outputs); err != nil {
 		return 0, nil, err
 	}
-	if tx.InputKeys, err = unpackKeys(keys); err != nil {
+	if tx.InputKeys, err = rows.UnpackKeys(keys); err != nil {
 		return 0, nil, err
 	}
-	tx.Spends, err = unpackSpends(spends)
+	tx.Spends, err = rows.UnpackSpends(spends)
 	return row, tx, err
 }

@@ -151,7 +151,7 @@ func inspect(ctx context.Context, path string, config Config) error {
 // check tells why a database can't be used: another program's, a newer or (when
 // read-only) an older version's, another network's.
 func check(ctx context.Context, db *sql.DB, config Config) error {
-	known, err := latest()
+	known, err := migrations.Latest("sqlite")
 	if err != nil {
 		return err
 	}
@@ -196,23 +196,6 @@ func checkNetwork(ctx context.Context, db *sql.DB, network frame.Network) error 
 		return fmt.Errorf("%w: it is of %q, not of %q", ErrNetwork, of, network)
 	}
 	return nil
-}
-
-// latest returns the number of the last migration that this program knows.
-func latest() (int64, error) {
-	files, err := fs.Glob(migrations.FS, "sqlite/*.sql")
-	if err != nil {
-		return 0, err
-	}
-	var last int64
-	for _, name := range files {
-		n, err := goose.NumericComponent(name)
-		if err != nil {
-			return 0, err
-		}
-		last = max(last, n)
-	}
-	return last, nil
 }
 
 func (s *Store) openWriter(ctx context.Context, path string, config Config, log *slog.Logger) (err error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -116,7 +117,7 @@ func TestPlans(t *testing.T) {
 		{"the first of copies", func(t *tx) error {
 			l := &listing{v: &t.view, q: index.EntryQuery{Address: &a}, first: map[frame.ID]int64{}}
 			l.filter()
-			_, err := l.shown(candidate{id: make([]byte, 32), again: true})
+			_, err := l.shown(rows.Candidate{Again: true})
 			if err == index.ErrNotFound {
 				return nil
 			}

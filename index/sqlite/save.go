@@ -2,60 +2,19 @@ package sqlite
 
 import (
 	"database/sql"
-	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 )
 
-// A save is one call of Save: what it will write, gathered first so that each
-// table is written in a few statements.
+// A save is one call of Save under way. Frames that are messages and others are
+// written with columns of their own.
 type save struct {
-	t         *tx
-	txs       []txRow
-	parties   []partyRow
-	messages  []newFrame
-	others    []newFrame // records, and what is malformed
-	bodies    []bodyRow
-	moved     []*index.Placed
-	decided   []decidedFrame
-	former    []partyRow // address and frame
-	counts    map[frame.Verdict]int64
-	lastTx    int64
-	lastFrame int64
-	arrivals  [][]int64
-}
-
-type txRow struct {
-	row    int64
-	placed *index.Placed
-	packed []byte // input keys
-}
-
-type partyRow struct {
-	address frame.KeyHash
-	of      int64 // a transaction, or a frame
-}
-
-type newFrame struct {
-	arrival, tx int64
-	placed      *index.Placed
-	frame       *index.Frame
-	decision    *index.Decision
-}
-
-type bodyRow struct {
-	frame int64
-	body  []byte
-}
-
-// A decidedFrame is a known frame with its new decision.
-type decidedFrame struct {
-	arrival  int64
-	placed   *index.Placed
-	decision *index.Decision
+	*rows.Save
+	t        *tx
+	messages []rows.Frame
+	others   []rows.Frame // records, and what is malformed
 }
 
 // Save implements [index.Tx]. Of a known transaction nothing but place, state
@@ -64,193 +23,44 @@ func (t *tx) Save(placed []*index.Placed) ([][]int64, error) {
 	if len(placed) == 0 {
 		return nil, t.failed
 	}
-	s := &save{t: t, counts: map[frame.Verdict]int64{}, arrivals: make([][]int64, len(placed))}
-	return s.arrivals, t.write("save transactions", func() error {
+	s := &save{t: t}
+	err := t.write("save transactions", func() error {
+		var lastTx, lastFrame int64
 		err := t.one(`SELECT coalesce((SELECT max(id) FROM txs), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'frames'), 0)`,
-			nil, &s.lastTx, &s.lastFrame)
+			nil, &lastTx, &lastFrame)
 		if err != nil {
 			return err
 		}
-		for i, p := range placed {
-			if err := s.add(i, p); err != nil {
-				return fmt.Errorf("transaction %s: %w", p.Tx.ID, err)
-			}
+		if s.Save, err = rows.Gather(placed, &lastTx, &lastFrame); err != nil {
+			return err
 		}
-		if err := s.settle(placed); err != nil {
+		if err := s.Settle(t.known); err != nil {
 			return err
 		}
 		return s.write()
 	})
-}
-
-func (s *save) add(i int, p *index.Placed) error {
-	if (p.State == index.Confirmed) != (p.Height >= 0) {
-		return fmt.Errorf("%s at height %d", p.State, p.Height)
-	}
-	if len(p.Tx.Frames) == 0 || len(p.Decisions) != len(p.Tx.Frames) {
-		return fmt.Errorf("%d decisions on %d frames", len(p.Decisions), len(p.Tx.Frames))
-	}
-	for _, d := range p.Decisions {
-		if len(d.Keys) > 2 || !slices.Contains(frame.Verdicts, d.Verdict) {
-			return fmt.Errorf("the verdict %q with %d keys", d.Verdict, len(d.Keys))
-		}
-	}
-	if p.Row != 0 {
-		s.moved = append(s.moved, p)
-		return nil
-	}
-	packed, err := packKeys(p.Tx.InputKeys)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.lastTx++
-	p.Row = s.lastTx
-	s.txs = append(s.txs, txRow{p.Row, p, packed})
-	for _, h := range p.Tx.Reached() {
-		s.parties = append(s.parties, partyRow{h, p.Row})
-	}
-	for j, f := range p.Tx.Frames {
-		if err := checkFrame(f); err != nil {
-			return fmt.Errorf("output %d: %w", f.Output, err)
-		}
-		if len(p.Decisions[j].Keys) > len(f.Proofs) {
-			return fmt.Errorf("output %d: %d keys made %d signatures", f.Output, len(p.Decisions[j].Keys), len(f.Proofs))
-		}
-		s.lastFrame++
-		s.arrivals[i] = append(s.arrivals[i], s.lastFrame)
-		n := newFrame{s.lastFrame, p.Row, p, f, &p.Decisions[j]}
-		if f.Message != nil {
-			s.messages = append(s.messages, n)
-			s.bodies = append(s.bodies, bodyRow{s.lastFrame, present(f.Message.Body)})
-		} else {
-			s.others = append(s.others, n)
-		}
-		s.count(p, &p.Decisions[j], 1)
-	}
-	return nil
+	return s.Arrivals, nil
 }
 
-func checkFrame(f *index.Frame) error {
-	set, signatures := 0, 0
-	if f.Malformed != "" {
-		set++
-	}
-	if f.Message != nil {
-		set, signatures = set+1, 1
-	}
-	if f.Record != nil {
-		set, signatures = set+1, len(f.Record.Signatures)
-		if signatures != len(f.Record.Signers()) {
-			return fmt.Errorf("%d signatures of a %s", signatures, f.Record.Operation)
-		}
-	}
-	if set != 1 {
-		return errors.New("a frame is one of malformed, message and record")
-	}
-	if len(f.Proofs) != signatures {
-		return fmt.Errorf("%d proofs of %d signatures", len(f.Proofs), signatures)
-	}
-	return nil
-}
-
-func (s *save) count(p *index.Placed, d *index.Decision, n int64) {
-	if p.State == index.Confirmed {
-		s.counts[d.Verdict] += n
-	}
-}
-
-// settle compares the known transactions with what the store has of them.
-func (s *save) settle(placed []*index.Placed) error {
-	if len(s.moved) == 0 {
-		return nil
-	}
-	rows := make([]int64, len(s.moved))
-	for i, p := range s.moved {
-		rows[i] = p.Row
-	}
-	had := make(map[int64][]hadFrame, len(rows))
-	if err := s.had(rows, had); err != nil {
-		return err
-	}
-	arrivals := make(map[int64][]int64, len(rows))
-	for _, p := range s.moved {
-		if arrivals[p.Row] != nil {
-			return fmt.Errorf("transaction %s: twice in one call", p.Tx.ID)
-		}
-		list, err := s.compare(p, had[p.Row])
-		if err != nil {
-			return fmt.Errorf("transaction %s: %w", p.Tx.ID, err)
-		}
-		arrivals[p.Row] = list
-	}
-	for i, p := range placed {
-		if list := arrivals[p.Row]; list != nil {
-			s.arrivals[i] = list
-		}
-	}
-	return nil
-}
-
-// A hadFrame is what the store had of a known frame.
-type hadFrame struct {
-	arrival   int64
-	output    uint32
-	confirmed bool
-	verdict   frame.Verdict
-	address   []byte
-}
-
-func (s *save) had(rows []int64, had map[int64][]hadFrame) error {
-	return inChunks(rows, 1, bindNumber, func(list string, args []any) error {
-		return s.t.each(`SELECT id, tx, output, height IS NOT NULL, verdict, address FROM frames WHERE tx IN (VALUES `+list+`) ORDER BY id`, args,
+// known reads what the store has of the frames of transactions.
+func (t *tx) known(txs []int64) (map[int64][]rows.Had, error) {
+	had := make(map[int64][]rows.Had, len(txs))
+	err := inChunks(txs, 1, bindNumber, func(list string, args []any) error {
+		return t.each(`SELECT id, tx, output, height IS NOT NULL, verdict, address FROM frames WHERE tx IN (VALUES `+list+`) ORDER BY id`, args,
 			func(r *sql.Rows) error {
-				var h hadFrame
+				var h rows.Had
 				var row int64
 				var verdict string
-				err := r.Scan(&h.arrival, &row, &h.output, &h.confirmed, &verdict, &h.address)
-				h.verdict = frame.Verdict(verdict)
+				err := r.Scan(&h.Arrival, &row, &h.Output, &h.Confirmed, &verdict, &h.Address)
+				h.Verdict = frame.Verdict(verdict)
 				had[row] = append(had[row], h)
 				return err
 			})
 	})
-}
-
-func (s *save) compare(p *index.Placed, had []hadFrame) ([]int64, error) {
-	if len(had) != len(p.Decisions) {
-		return nil, fmt.Errorf("row %d has %d frames, not %d", p.Row, len(had), len(p.Decisions))
-	}
-	arrivals := make([]int64, len(had))
-	for j, h := range had {
-		if h.output != p.Tx.Frames[j].Output {
-			return nil, fmt.Errorf("row %d has a frame in output %d, not %d", p.Row, h.output, p.Tx.Frames[j].Output)
-		}
-		arrivals[j] = h.arrival
-		d := &p.Decisions[j]
-		s.decided = append(s.decided, decidedFrame{h.arrival, p, d})
-		if h.confirmed {
-			s.counts[h.verdict]--
-		}
-		s.count(p, d, 1)
-		if h.address == nil {
-			continue
-		}
-		var was frame.KeyHash
-		if err := fill(was[:], "frames.address", h.address); err != nil {
-			return nil, err
-		}
-		if d.Address == nil || *d.Address != was {
-			s.former = append(s.former, partyRow{was, h.arrival})
-		}
-	}
-	return arrivals, nil
-}
-
-// position is the place in the block, and 0 of what is in none.
-func position(p *index.Placed) int64 {
-	if p.State != index.Confirmed {
-		return 0
-	}
-	return int64(p.Tx.Index)
+	return had, err
 }
 
 // write runs the statements. It stops with the first that fails: SQLite may have
@@ -265,17 +75,24 @@ func (s *save) write() error {
 }
 
 func (s *save) writeNew() error {
-	err := insert(s.t, `INSERT OR FAIL INTO txs (id, txid, state, height, position, coinbase, outputs, input_keys, spends) VALUES %s`, 9, s.txs,
-		func(a []any, r txRow) []any {
-			tx := r.placed.Tx
-			return append(a, r.row, tx.ID[:], string(r.placed.State), nullableHeight(r.placed.Height), position(r.placed),
-				tx.Coinbase, packOutputs(tx.Outputs), r.packed, packSpends(tx.Spends))
+	err := insert(s.t, `INSERT OR FAIL INTO txs (id, txid, state, height, position, coinbase, outputs, input_keys, spends) VALUES %s`, 9, s.Txs,
+		func(a []any, r rows.Tx) []any {
+			tx := r.Placed.Tx
+			return append(a, r.Row, tx.ID[:], string(r.State), rows.NullableHeight(r.Height), rows.Position(r.Placed),
+				tx.Coinbase, rows.PackOutputs(tx.Outputs), r.Packed, rows.PackSpends(tx.Spends))
 		})
 	if err != nil {
 		return err
 	}
-	if err := insert(s.t, `INSERT OR FAIL INTO parties (address, tx) VALUES %s`, 2, s.parties, bindParty); err != nil {
+	if err := insert(s.t, `INSERT OR FAIL INTO parties (address, tx) VALUES %s`, 2, s.Parties, bindParty); err != nil {
 		return err
+	}
+	for _, n := range s.Frames {
+		if n.Frame.Message != nil {
+			s.messages = append(s.messages, n)
+		} else {
+			s.others = append(s.others, n)
+		}
 	}
 	// The columns that only records have cost too much where they are empty.
 	err = insert(s.t, `INSERT OR FAIL INTO frames (`+anyColumns+`, `+messageColumns+`) VALUES %s`, 22, s.messages, bindMessage)
@@ -286,16 +103,16 @@ func (s *save) writeNew() error {
 	if err != nil {
 		return err
 	}
-	return insert(s.t, `INSERT OR FAIL INTO bodies (frame, body) VALUES %s`, 2, s.bodies,
-		func(a []any, r bodyRow) []any { return append(a, r.frame, r.body) })
+	return insert(s.t, `INSERT OR FAIL INTO bodies (frame, body) VALUES %s`, 2, s.messages,
+		func(a []any, n rows.Frame) []any { return append(a, n.Arrival, rows.Present(n.Frame.Message.Body)) })
 }
 
 func (s *save) writeMoved() error {
 	err := insert(s.t, `WITH moved (id, state, height, position) AS (VALUES %s)
 		UPDATE OR FAIL txs SET state = moved.state, height = moved.height, position = moved.position
-		FROM moved WHERE txs.id = moved.id`, 4, s.moved,
+		FROM moved WHERE txs.id = moved.id`, 4, s.Moved,
 		func(a []any, p *index.Placed) []any {
-			return append(a, p.Row, string(p.State), nullableHeight(p.Height), position(p))
+			return append(a, p.Row, string(p.State), rows.NullableHeight(p.Height), rows.Position(p))
 		})
 	if err != nil {
 		return err
@@ -303,26 +120,26 @@ func (s *save) writeMoved() error {
 	err = insert(s.t, `WITH decided (id, state, height, position, verdict, address, signed_key, signed_key2) AS (VALUES %s)
 		UPDATE OR FAIL frames SET state = decided.state, height = decided.height, position = decided.position, verdict = decided.verdict,
 			address = decided.address, signed_key = decided.signed_key, signed_key2 = decided.signed_key2
-		FROM decided WHERE frames.id = decided.id`, 8, s.decided,
-		func(a []any, d decidedFrame) []any {
-			key, key2 := signedKeys(d.decision)
-			return append(a, d.arrival, string(d.placed.State), nullableHeight(d.placed.Height), position(d.placed),
-				string(d.decision.Verdict), nullableAddress(d.decision.Address), key, key2)
+		FROM decided WHERE frames.id = decided.id`, 8, s.Decided,
+		func(a []any, d rows.Decided) []any {
+			key, key2 := rows.SignedKeys(d.Decision)
+			return append(a, d.Arrival, string(d.Placed.State), rows.NullableHeight(d.Placed.Height), rows.Position(d.Placed),
+				string(d.Decision.Verdict), rows.NullableAddress(d.Decision.Address), key, key2)
 		})
 	if err != nil {
 		return err
 	}
-	return insert(s.t, `INSERT OR FAIL INTO former_sources (address, frame) VALUES %s ON CONFLICT (address, frame) DO NOTHING`, 2, s.former, bindParty)
+	return insert(s.t, `INSERT OR FAIL INTO former_sources (address, frame) VALUES %s ON CONFLICT (address, frame) DO NOTHING`, 2, s.Former, bindParty)
 }
 
 func (s *save) writeCounts() error {
 	for _, v := range frame.Verdicts {
-		if s.counts[v] == 0 {
+		if s.Counts[v] == 0 {
 			continue
 		}
 		for _, statement := range []condition{
 			{`INSERT INTO verdicts (verdict, frames) VALUES (?, 0) ON CONFLICT (verdict) DO NOTHING`, []any{string(v)}},
-			{`UPDATE verdicts SET frames = frames + ? WHERE verdict = ?`, []any{s.counts[v], string(v)}},
+			{`UPDATE verdicts SET frames = frames + ? WHERE verdict = ?`, []any{s.Counts[v], string(v)}},
 		} {
 			if _, err := s.t.q.ExecContext(s.t.ctx, statement.text, statement.args...); err != nil {
 				return err

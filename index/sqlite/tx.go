@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -48,8 +49,8 @@ func insert[T any](t *tx, statement string, columns int, items []T, bind func([]
 func (t *tx) Lookup(txids []frame.Hash) (map[frame.Hash]*index.Saved, error) {
 	best := make(map[frame.Hash]*index.Saved)
 	rank := map[index.State]int{index.Seen: 0, index.Dropped: 1, index.Confirmed: 2}
-	err := inChunks(txids, 1, bindHash, func(rows string, args []any) error {
-		return t.each(`SELECT txid, id, state, height FROM txs WHERE txid IN (VALUES `+rows+`) ORDER BY id`, args, func(r *sql.Rows) error {
+	err := inChunks(txids, 1, bindHash, func(list string, args []any) error {
+		return t.each(`SELECT txid, id, state, height FROM txs WHERE txid IN (VALUES `+list+`) ORDER BY id`, args, func(r *sql.Rows) error {
 			var txid []byte
 			var state string
 			var height sql.NullInt32
@@ -62,7 +63,7 @@ func (t *tx) Lookup(txids []frame.Hash) (map[frame.Hash]*index.Saved, error) {
 				s.Height = height.Int32
 			}
 			var id frame.Hash
-			err := fill(id[:], "txs.txid", txid)
+			err := rows.Fill(id[:], "txs.txid", txid)
 			if old := best[id]; old == nil || rank[s.State] < rank[old.State] {
 				best[id] = s
 			}
@@ -198,9 +199,9 @@ func (t *tx) yieldRecords(places []place, yield func(*nprotocol.Record, nprotoco
 		time, now int64
 	}
 	records := make(map[int64]found, len(places))
-	err := t.each(forJudging+`WHERE f.id IN (VALUES `+values(len(places), 1)+`)`, args, func(rows *sql.Rows) error {
+	err := t.each(forJudging+`WHERE f.id IN (VALUES `+values(len(places), 1)+`)`, args, func(answer *sql.Rows) error {
 		var r frameRow
-		if err := r.scan(rows); err != nil {
+		if err := r.scan(answer); err != nil {
 			return err
 		}
 		e, err := r.entry()
@@ -208,7 +209,7 @@ func (t *tx) yieldRecords(places []place, yield func(*nprotocol.Record, nprotoco
 			return err
 		}
 		if e.Record == nil || !r.medianTime.Valid {
-			return &corruptError{"frames.height: no such block"}
+			return &rows.CorruptError{Column: "frames.height: no such block"}
 		}
 		records[r.id] = found{e.Record, e.Time, r.medianTime.Int64}
 		return nil
@@ -249,5 +250,5 @@ func bindEvent(args []any, e *index.Event) []any {
 	if e.Arrival != 0 {
 		arrival = e.Arrival
 	}
-	return append(args, e.Seq, string(e.Kind), arrival, nullableHeight(e.Height), block, string(e.Verdict), string(e.From), e.Reason)
+	return append(args, e.Seq, string(e.Kind), arrival, rows.NullableHeight(e.Height), block, string(e.Verdict), string(e.From), e.Reason)
 }

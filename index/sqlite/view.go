@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -26,8 +26,8 @@ func scanBlock(row interface{ Scan(...any) error }) (index.Tip, error) {
 	if err := row.Scan(&t.Height, &hash, &header, &t.MedianTime, &state); err != nil {
 		return index.Tip{}, err
 	}
-	return t, errors.Join(fill(t.Hash[:], "blocks.hash", hash), fill(t.Header[:], "blocks.header", header),
-		fill(t.StateHash[:], "blocks.state_hash", state))
+	return t, errors.Join(rows.Fill(t.Hash[:], "blocks.hash", hash), rows.Fill(t.Header[:], "blocks.header", header),
+		rows.Fill(t.StateHash[:], "blocks.state_hash", state))
 }
 
 // Tip implements [index.View].
@@ -93,7 +93,7 @@ func scanName(row interface{ Scan(...any) error }) (*nprotocol.Name, error) {
 		return nil, err
 	}
 	n.Name = string(name)
-	return &n, fill(n.Address[:], "names.address", address)
+	return &n, rows.Fill(n.Address[:], "names.address", address)
 }
 
 // Name implements [index.View].
@@ -136,14 +136,14 @@ func (v *view) PeersOf(address frame.KeyHash) (peers []*nprotocol.Peer, err erro
 }
 
 func (v *view) peers(query string, args []any, yield func(*nprotocol.Peer) error) error {
-	return v.each(query, args, func(rows *sql.Rows) error {
+	return v.each(query, args, func(r *sql.Rows) error {
 		var p nprotocol.Peer
 		var address, ip []byte
-		if err := rows.Scan(&address, &ip, &p.RegisteredAt, &p.ExpiresAt, &p.Deleted); err != nil {
+		if err := r.Scan(&address, &ip, &p.RegisteredAt, &p.ExpiresAt, &p.Deleted); err != nil {
 			return err
 		}
 		p.IP = string(ip)
-		if err := fill(p.Address[:], "peers.address", address); err != nil {
+		if err := rows.Fill(p.Address[:], "peers.address", address); err != nil {
 			return err
 		}
 		return yield(&p)
@@ -270,12 +270,4 @@ func numbers(args []any) []int64 {
 		list[i], _ = a.(int64)
 	}
 	return list
-}
-
-// checkLimit refuses a page size that the contract doesn't know.
-func checkLimit(limit, most int) error {
-	if limit < 1 || limit > most {
-		return fmt.Errorf("a limit of %d, not 1 to %d", limit, most)
-	}
-	return nil
 }

@@ -19,6 +19,7 @@ var floors = []struct {
 	{"bytes", []string{"improtocol/frame", "migrations"}},
 	{"rules", []string{"improtocol", "nprotocol"}},
 	{"signs, judges", []string{"signer", "index", "api/client", "internal/noderpc"}},
+	{"packs", []string{"index/rows"}},
 	{"follows, stores, submits", []string{"chainwatch", "index/indextest", "index/memory", "index/postgres", "index/sqlite",
 		"signer/broadcast", "internal/testpg"}},
 	{"talks to the outside", []string{"api", "devnet", "chainwatch/p2p", "chainwatch/node", "chainwatch/blockfile", "internal/simchain"}},
@@ -45,6 +46,7 @@ var pure = map[string][]string{
 	"improtocol/frame": {"os", "net", "net/http", "time", "log/slog", "database/sql"},
 	"improtocol":       {"os", "net", "net/http", "time", "log/slog", "database/sql"},
 	"nprotocol":        {"os", "net", "net/http", "time", "log/slog", "database/sql"},
+	"index/rows":       {"os", "net", "net/http", "time", "database/sql", "math/rand", "math/rand/v2"},
 	"index":            {"os", "net", "net/http", "time", "database/sql", "math/rand", "math/rand/v2"},
 }
 

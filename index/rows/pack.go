@@ -1,20 +1,21 @@
-package postgres
+package rows
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 )
 
-// sortable maps time stamps to integers of the same order.
-func sortable(timeStamp uint64) int64 { return int64(timeStamp ^ 1<<63) }
+// Sortable maps time stamps to integers of the same order.
+func Sortable(timeStamp uint64) int64 { return int64(timeStamp ^ 1<<63) }
 
-func unsortable(n int64) uint64 { return uint64(n) ^ 1<<63 }
+// Unsortable undoes Sortable.
+func Unsortable(n int64) uint64 { return uint64(n) ^ 1<<63 }
 
-func packOutputs(outputs []frame.KeyHash) []byte {
+// PackOutputs packs addresses, 20 bytes each.
+func PackOutputs(outputs []frame.KeyHash) []byte {
 	b := make([]byte, 0, len(outputs)*len(frame.KeyHash{}))
 	for _, h := range outputs {
 		b = append(b, h[:]...)
@@ -22,10 +23,11 @@ func packOutputs(outputs []frame.KeyHash) []byte {
 	return b
 }
 
-func unpackOutputs(b []byte) ([]frame.KeyHash, error) {
+// UnpackOutputs undoes PackOutputs, or fails with a *[CorruptError].
+func UnpackOutputs(b []byte) ([]frame.KeyHash, error) {
 	const size = len(frame.KeyHash{})
 	if len(b)%size != 0 {
-		return nil, &corruptError{"outputs"}
+		return nil, &CorruptError{"outputs"}
 	}
 	var outputs []frame.KeyHash
 	if len(b) > 0 {
@@ -37,23 +39,23 @@ func unpackOutputs(b []byte) ([]frame.KeyHash, error) {
 	return outputs, nil
 }
 
-func packKeys(keys [][]byte) ([]byte, error) {
+// PackKeys packs public keys of 1 to 255 bytes each, as [index.Placed.Check] makes
+// sure: for each a byte with its length, then the key.
+func PackKeys(keys [][]byte) []byte {
 	b := []byte{}
 	for _, key := range keys {
-		if len(key) == 0 || len(key) > 255 {
-			return nil, fmt.Errorf("a public key of %d bytes", len(key))
-		}
 		b = append(append(b, byte(len(key))), key...)
 	}
-	return b, nil
+	return b
 }
 
-func unpackKeys(b []byte) ([][]byte, error) {
+// UnpackKeys undoes PackKeys, or fails with a *[CorruptError]. The keys alias b.
+func UnpackKeys(b []byte) ([][]byte, error) {
 	var keys [][]byte
 	for len(b) > 0 {
 		n := int(b[0])
 		if n == 0 || n > len(b)-1 {
-			return nil, &corruptError{"input_keys"}
+			return nil, &CorruptError{"input_keys"}
 		}
 		keys = append(keys, b[1:1+n:1+n])
 		b = b[1+n:]
@@ -63,7 +65,9 @@ func unpackKeys(b []byte) ([][]byte, error) {
 
 const outpointSize = 36
 
-func packSpends(spends []index.Outpoint) []byte {
+// PackSpends packs outpoints: 32 bytes of txid and 4 of output number, little
+// endian, for each.
+func PackSpends(spends []index.Outpoint) []byte {
 	b := make([]byte, 0, len(spends)*outpointSize)
 	for _, o := range spends {
 		b = binary.LittleEndian.AppendUint32(append(b, o.TxID[:]...), o.Output)
@@ -71,9 +75,10 @@ func packSpends(spends []index.Outpoint) []byte {
 	return b
 }
 
-func unpackSpends(b []byte) ([]index.Outpoint, error) {
+// UnpackSpends undoes PackSpends, or fails with a *[CorruptError].
+func UnpackSpends(b []byte) ([]index.Outpoint, error) {
 	if len(b)%outpointSize != 0 {
-		return nil, &corruptError{"spends"}
+		return nil, &CorruptError{"spends"}
 	}
 	var spends []index.Outpoint
 	if len(b) > 0 {
