@@ -57,7 +57,8 @@ type View interface {
 	NamesOf(address frame.KeyHash) ([]*nprotocol.Name, error)
 	// PeersOf returns the peer records of the address.
 	PeersOf(address frame.KeyHash) ([]*nprotocol.Peer, error)
-	// NameEntries returns the N frames of a name, refused ones too, by arrival.
+	// NameEntries returns the newest N frames of a name, refused ones too, by
+	// arrival.
 	NameEntries(name string, limit int) ([]*Entry, error)
 	// PublicKey returns the key that confirmed valid frames prove for the
 	// address, or ErrNotFound.

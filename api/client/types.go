@@ -202,7 +202,7 @@ type MessageReply struct {
 type History struct {
 	Name     string   `json:"name"`
 	Items    []Record `json:"items"`
-	Complete bool     `json:"complete"` // false: there are more than the server lists
+	Complete bool     `json:"complete"` // false: there are older ones than the server lists
 	Tip      Tip      `json:"tip"`
 }
 

@@ -218,7 +218,7 @@ func (v *view) sortedPeers() (list []*nprotocol.Peer) {
 // NameEntries implements [index.View].
 func (v *view) NameEntries(name string, limit int) ([]*index.Entry, error) {
 	arrivals := v.byName.get(name)
-	return v.entriesOf(arrivals[:min(len(arrivals), max(0, limit))]), v.ctx.Err()
+	return v.entriesOf(arrivals[len(arrivals)-min(len(arrivals), max(0, limit)):]), v.ctx.Err()
 }
 
 // Counts implements [index.View].

@@ -180,8 +180,10 @@ func (v *view) InTransaction(txid frame.Hash) ([]*index.Entry, error) {
 
 // NameEntries implements [index.View].
 func (v *view) NameEntries(name string, limit int) ([]*index.Entry, error) {
-	const first = ` frames f WHERE sha256(f.name) = $1 ORDER BY f.id LIMIT $2`
-	return v.entries(withBodies+`WHERE sha256(f.name) = $1 ORDER BY f.id LIMIT $2`, `SELECT f.tx FROM`+first, key(name), max(0, limit))
+	const newest = `WHERE sha256(f.name) = $1 ORDER BY f.id DESC LIMIT $2`
+	list, err := v.entries(withBodies+newest, `SELECT f.tx FROM frames f `+newest, key(name), max(0, limit))
+	slices.Reverse(list)
+	return list, err
 }
 
 // Unconfirmed implements [index.View]. Message bodies are left out but where

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -80,7 +81,9 @@ func (v *view) InTransaction(txid frame.Hash) ([]*index.Entry, error) {
 
 // NameEntries implements [index.View].
 func (v *view) NameEntries(name string, limit int) ([]*index.Entry, error) {
-	return v.entries(withBodies+`WHERE f.name = ? ORDER BY f.id LIMIT ?`, []byte(name), max(0, limit))
+	list, err := v.entries(withBodies+`WHERE f.name = ? ORDER BY f.id DESC LIMIT ?`, []byte(name), max(0, limit))
+	slices.Reverse(list)
+	return list, err
 }
 
 const nameColumns = `SELECT name, address, since_height, since_position, since_output, registered_at, expires_at, deleted FROM names `
