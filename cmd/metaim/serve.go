@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +44,11 @@ until the first is gone. With --read-only any number serve what it has written.`
 				return err
 			}
 			s.ready = func(url string) { fmt.Fprintf(p.err, "metaim: serving %s on %s\n", s.network, url) }
-			return s.run(cmd.Context())
+			err = s.run(cmd.Context())
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // asked to end before it had begun
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&readOnly, "read-only", false, "serve what another process writes")
