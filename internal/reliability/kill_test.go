@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -112,17 +113,22 @@ func (k *killer) once(t *testing.T, spec, source string, fire bool) bool {
 	if !fire {
 		fuse.Stop()
 	}
-	select {
-	case err := <-done:
+	ended := func(err error) bool {
 		if err != nil {
 			text, _ := os.ReadFile(log.Name())
 			t.Fatalf("metaim index: %v\n%s", err, text)
 		}
 		k.slowest = max(k.slowest, time.Since(start))
 		return true
+	}
+	select {
+	case err := <-done:
+		return ended(err)
 	case <-fuse.C:
 	}
-	if err := cmd.Process.Kill(); err != nil {
+	if err := cmd.Process.Kill(); errors.Is(err, os.ErrProcessDone) {
+		return ended(<-done) // in the same instant
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	<-done
