@@ -92,3 +92,39 @@ func TestSlowDisk(t *testing.T) {
 		}
 	})
 }
+
+// TestSerialisationFailures lets the database refuse two of five blocks
+// with a serialisation failure or a deadlock: each is tried again whole.
+func TestSerialisationFailures(t *testing.T) {
+	url := testpg.URL(t)
+	store := backends[1].open(t, url)
+	defer closeStore(t, store)
+	testpg.Exec(t, url, `CREATE SEQUENCE attempts`, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+		DECLARE n bigint := nextval('attempts');
+		BEGIN
+			IF n % 5 = 1 THEN RAISE SQLSTATE '40001'; ELSIF n % 5 = 2 THEN RAISE SQLSTATE '40P01'; END IF;
+			RETURN NULL;
+		END $$`, `CREATE TRIGGER refuse AFTER INSERT ON blocks FOR EACH STATEMENT EXECUTE FUNCTION refuse()`)
+	tree := simchain.NewTree()
+	town := newTown(43)
+	source := simchain.NewSource(tree)
+	follower := newFollower(t, store, source)
+	tip, failed := tree.Genesis, 0
+	for range 10 {
+		tip = town.extend(tree, tip, 1, 3)
+		source.SetTips(tip)
+		for err := follower.Sync(context.Background()); err != nil; err = follower.Sync(context.Background()) {
+			if failed++; failed > 100 {
+				t.Fatalf("the follower doesn't get through: %v", err)
+			}
+		}
+	}
+	gotTip, got := whole(t, store)
+	if wantTip, want := clean(t, tree, tip); gotTip != wantTip || got != want {
+		t.Errorf("after %d failures: tip %+v, want %+v; the exports are equal: %t", failed, gotTip, wantTip, got == want)
+	}
+	if failed == 0 {
+		t.Error("nothing failed: what was tried?")
+	}
+	t.Logf("%d transactions refused, and tried again", failed)
+}
