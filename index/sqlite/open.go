@@ -67,6 +67,11 @@ func open(ctx context.Context, path string, config Config) (*Store, error) {
 		if path, err = filepath.EvalSymlinks(path); err != nil {
 			return nil, err
 		}
+		if !config.ReadOnly {
+			if err := checkBeside(path); err != nil {
+				return nil, err
+			}
+		}
 		if err := inspect(ctx, path, config); err != nil {
 			return nil, err
 		}
@@ -82,6 +87,16 @@ func open(ctx context.Context, path string, config Config) (*Store, error) {
 	}
 	log.Info("index opened", "path", path, "network", string(config.Network), "epoch", s.epoch, "read_only", config.ReadOnly)
 	return s, nil
+}
+
+// checkBeside tells why nothing can be written beside the file, where SQLite
+// keeps its journal: it would say so in words that fit a damaged file.
+func checkBeside(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".metaim-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // checkFile tells whether the file is there, and why it can't be an index.
