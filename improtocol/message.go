@@ -91,6 +91,13 @@ func (m *Message) FrameID() frame.ID { return frame.IDOf(m.Preimage()) }
 // messages that differ in their time stamp only.
 func (m *Message) ContentID() frame.ID { return frame.IDOf(m.content(nil)) }
 
+// IDs returns the frame id and the content id.
+func (m *Message) IDs() (id, content frame.ID) {
+	text := m.content(make([]byte, 0, 256+len(m.Body)))
+	content = frame.IDOf(text)
+	return frame.IDOf(frame.AppendPreimage(text, []byte(m.TimeStamp))), content
+}
+
 // Time returns the time stamp as a number. It fails with
 // [frame.ErrTimeStamp].
 func (m *Message) Time() (uint64, error) { return frame.ParseTimeStamp(m.TimeStamp) }

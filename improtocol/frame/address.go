@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/libsv/go-bk/base58"
 	//lint:ignore SA1019 an address is a RIPEMD-160 hash
 	"golang.org/x/crypto/ripemd160"
 )
@@ -57,23 +56,15 @@ var (
 	ErrAddressNetwork = errors.New("an address of another network")
 )
 
-const (
-	addressBytes  = 21
-	longestBase58 = 35 // characters that 25 bytes can take
-)
+const addressBytes = 21
 
 // decodeAddress reads a Base58Check text of 21 bytes.
 func decodeAddress(s string) (version byte, h KeyHash, err error) {
-	if len(s) > longestBase58 || len(s) < addressBytes+4 {
+	b, ok := decodeBase58(s)
+	if !ok {
 		return 0, KeyHash{}, ErrAddress
 	}
-	b := base58.Decode(s)
-	if len(b) != addressBytes+4 || base58.Encode(b) != s {
-		return 0, KeyHash{}, ErrAddress
-	}
-	first := sha256.Sum256(b[:addressBytes])
-	sum := sha256.Sum256(first[:])
-	if [4]byte(sum[:4]) != [4]byte(b[addressBytes:]) {
+	if checksum(&b) != [4]byte(b[addressBytes:]) {
 		return 0, KeyHash{}, ErrChecksum
 	}
 	return b[0], KeyHash(b[1:addressBytes]), nil
@@ -100,11 +91,4 @@ func (n Network) ParseAddress(s string) (KeyHash, error) {
 }
 
 // Address writes a key hash as an address of the network.
-func (n Network) Address(h KeyHash) string {
-	b := make([]byte, 0, addressBytes+4)
-	b = append(b, n.AddressVersion())
-	b = append(b, h[:]...)
-	first := sha256.Sum256(b)
-	sum := sha256.Sum256(first[:])
-	return base58.Encode(append(b, sum[:4]...))
-}
+func (n Network) Address(h KeyHash) string { return EncodeAddress(n.AddressVersion(), h) }

@@ -15,18 +15,25 @@ import (
 const (
 	compactSize = 65
 	longestDER  = 72 // bytes; in hexadecimal no form of a signature is longer
+
+	compressedHeader = 31 // and above: the key that signed is written in 33 bytes
+	derHeader        = 1  // of a Signature that was read from DER
 )
 
 // A Signature is a signature field as read: compact, from which the key is
 // recovered, or DER, for which the key must be known. The zero Signature is one
 // that couldn't be read. docs/spec/frame.md, "Signatures".
 type Signature struct {
-	compact []byte
-	der     *ecdsa.Signature
+	header byte // 27 to 34 of a compact signature, derHeader, or 0
+	r, s   [32]byte
 }
 
 // ErrSignature says that a field is no signature in any of the forms.
 var ErrSignature = errors.New("not a signature: neither 65 compact bytes nor DER, raw, in base64 or in hex")
+
+// errNoKey says that a compact signature has the right form and is none: r or s
+// is out of range, or no point belongs to r.
+var errNoKey = errors.New("no key can have made this signature")
 
 // ParseSignature reads a signature field: 65 raw bytes are a compact signature;
 // else the text is DER in hexadecimal, or strict base64 of either.
@@ -34,85 +41,87 @@ func ParseSignature(field []byte) (Signature, error) {
 	switch {
 	case len(field) == compactSize:
 		return compactSignature(field)
-	case len(field) > hex.EncodedLen(longestDER):
+	case len(field) > 2*longestDER:
 		return Signature{}, ErrSignature
 	}
-	if der, err := hex.DecodeString(string(field)); err == nil {
-		if s, err := derSignature(der); err == nil {
+	var decoded, again [2 * longestDER]byte // room for a text, and for what it says
+	if n, err := hex.Decode(decoded[:], field); err == nil {
+		if s, err := derSignature(decoded[:n]); err == nil {
 			return s, nil
 		}
 	}
-	b, err := base64.StdEncoding.DecodeString(string(field))
-	if err != nil || base64.StdEncoding.EncodeToString(b) != string(field) {
+	n, err := base64.StdEncoding.Decode(decoded[:], field)
+	if err != nil || !bytes.Equal(base64.StdEncoding.AppendEncode(again[:0], decoded[:n]), field) {
 		return Signature{}, ErrSignature
 	}
-	if len(b) == compactSize {
-		return compactSignature(b)
+	if n == compactSize {
+		return compactSignature(decoded[:n])
 	}
-	return derSignature(b)
+	return derSignature(decoded[:n])
 }
 
 func compactSignature(b []byte) (Signature, error) {
 	if b[0] < 27 || b[0] > 34 {
 		return Signature{}, ErrSignature
 	}
-	return Signature{compact: b}, nil
+	return Signature{header: b[0], r: [32]byte(b[1:33]), s: [32]byte(b[33:])}, nil
 }
 
 func derSignature(b []byte) (Signature, error) {
-	s, err := ecdsa.ParseDERSignature(b)
+	parsed, err := ecdsa.ParseDERSignature(b)
 	if err != nil {
 		return Signature{}, ErrSignature
 	}
-	return Signature{der: s}, nil
+	r, s := parsed.R(), parsed.S()
+	return Signature{header: derHeader, r: r.Bytes(), s: s.Bytes()}, nil
 }
 
 // Recoverable tells whether the key can be recovered from the signature.
-func (s Signature) Recoverable() bool { return s.compact != nil }
+func (s Signature) Recoverable() bool { return s.header > derHeader }
 
 // Readable tells whether the signature was read at all.
-func (s Signature) Readable() bool { return s.compact != nil || s.der != nil }
+func (s Signature) Readable() bool { return s.header != 0 }
 
 // Recover returns the public key that made a compact signature over the
 // preimage, in the form (33 or 65 bytes) that the signature's header byte says.
 func (s Signature) Recover(preimage []byte) ([]byte, error) {
-	if s.compact == nil {
+	if !s.Recoverable() {
 		return nil, ErrSignature
 	}
-	key, compressed, err := ecdsa.RecoverCompact(s.compact, signedMessageDigest(preimage))
-	if err != nil {
-		return nil, err
+	key := curve.recoverKey(s, signedMessageDigest(preimage))
+	if key == nil {
+		return nil, errNoKey
 	}
-	if compressed {
-		return key.SerializeCompressed(), nil
-	}
-	return key.SerializeUncompressed(), nil
+	return key, nil
 }
 
 // Verify tells whether a DER signature over the preimage was made by the key.
 // High and low S are both right.
 func (s Signature) Verify(preimage, key []byte) bool {
-	if s.der == nil || !keyForm(key) {
-		return false
+	_, signed := s.verify(preimage, key)
+	return signed
+}
+
+// verify also tells whether the key is one: whether it has the form of a key and
+// is on the curve.
+func (s Signature) verify(preimage, key []byte) (isKey, signed bool) {
+	if s.header != derHeader || !keyForm(key) {
+		return false, false
 	}
-	k, err := secp256k1.ParsePubKey(key)
-	if err != nil {
-		return false
-	}
-	digest := sha256.Sum256(preimage)
-	return s.der.Verify(digest[:], k)
+	return curve.verify(s, sha256.Sum256(preimage), key)
 }
 
 const signedMessageMagic = "\x18Bitcoin Signed Message:\n"
 
 // signedMessageDigest is the double SHA-256 that a Bitcoin Signed Message signs.
-func signedMessageDigest(message []byte) []byte {
+func signedMessageDigest(message []byte) [32]byte {
+	var start [len(signedMessageMagic) + 9]byte
 	h := sha256.New()
-	h.Write([]byte(signedMessageMagic))
-	h.Write(appendVarInt(nil, uint64(len(message))))
+	h.Write(appendVarInt(append(start[:0], signedMessageMagic...), uint64(len(message))))
 	h.Write(message)
-	sum := sha256.Sum256(h.Sum(nil))
-	return sum[:]
+	var sum [32]byte
+	h.Sum(sum[:0])
+	return sha256.Sum256(sum[:])
 }
 
 func appendVarInt(dst []byte, n uint64) []byte {
@@ -149,7 +158,8 @@ func (k PrivateKey) KeyHash() KeyHash { return HashKey(k.PublicKey()) }
 // Sign signs a preimage as a Bitcoin Signed Message and returns the signature
 // field as it is written: base64 of 65 bytes.
 func (k PrivateKey) Sign(preimage []byte) []byte {
-	sig := ecdsa.SignCompact(secp256k1.PrivKeyFromBytes(k.Scalar[:]), signedMessageDigest(preimage), !k.Uncompressed)
+	digest := signedMessageDigest(preimage)
+	sig := ecdsa.SignCompact(secp256k1.PrivKeyFromBytes(k.Scalar[:]), digest[:], !k.Uncompressed)
 	return base64.StdEncoding.AppendEncode(nil, sig)
 }
 
@@ -198,20 +208,17 @@ func (p Proof) Check(preimage []byte, address KeyHash, candidates func(yield fun
 		return p.Key, Valid
 	}
 	for key := range candidates {
-		if !keyForm(key) || HashKey(key) != address || !onCurve(key) {
+		if !keyForm(key) || HashKey(key) != address {
 			continue
 		}
-		if p.Signature.Verify(preimage, key) {
+		switch isKey, signed := p.Signature.verify(preimage, key); {
+		case signed:
 			return bytes.Clone(key), Valid
+		case isKey:
+			return nil, BadSignature // one key at most has this hash
 		}
-		return nil, BadSignature // one key at most has this hash
 	}
 	return nil, PublicKeyUnknown
-}
-
-func onCurve(key []byte) bool {
-	_, err := secp256k1.ParsePubKey(key)
-	return err == nil
 }
 
 // ParsePublicKey reads a public key in hexadecimal of either case. ok is false

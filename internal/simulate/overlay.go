@@ -27,40 +27,37 @@ type Patch struct {
 var fast = []Patch{
 	{"chainwatch/scan.go", "scanBuffer = 1 << 20", "scanBuffer = 1 << 9"},
 	{"improtocol/frame/signature.go", "import (\n", "import (\n\t\"sync\"\n"},
-	{"improtocol/frame/signature.go", "func (s Signature) Recover(preimage []byte) ([]byte, error) {\n", `var memoRecovered, memoVerified sync.Map
-
-type memoKey struct {
-	key []byte
-	err error
+	{"improtocol/frame/signature.go", "curve.recoverKey(s, signedMessageDigest(preimage))", "memoRecover(s, signedMessageDigest(preimage))"},
+	{"improtocol/frame/signature.go", "curve.verify(s, sha256.Sum256(preimage), key)", "memoVerify(s, sha256.Sum256(preimage), string(key))"},
+	{"improtocol/frame/signature.go", "const signedMessageMagic =", `type memoAsked struct {
+	s      Signature
+	digest [32]byte
+	key    string
 }
 
-func (s Signature) Recover(preimage []byte) ([]byte, error) {
-	at := string(s.compact) + string(preimage)
-	if m, ok := memoRecovered.Load(at); ok {
-		return m.(memoKey).key, m.(memoKey).err
+var memoRecovered, memoVerified sync.Map
+
+func memoRecover(s Signature, digest [32]byte) []byte {
+	at := memoAsked{s: s, digest: digest}
+	if key, ok := memoRecovered.Load(at); ok {
+		return key.([]byte)
 	}
-	key, err := s.recover(preimage)
-	memoRecovered.Store(at, memoKey{key, err})
-	return key, err
+	key := curve.recoverKey(s, digest)
+	memoRecovered.Store(at, key)
+	return key
 }
 
-func (s Signature) recover(preimage []byte) ([]byte, error) {
-`},
-	{"improtocol/frame/signature.go", "func (s Signature) Verify(preimage, key []byte) bool {\n", `func (s Signature) Verify(preimage, key []byte) bool {
-	if s.der == nil {
-		return false
+func memoVerify(s Signature, digest [32]byte, key string) (isKey, signed bool) {
+	at := memoAsked{s, digest, key}
+	if said, ok := memoVerified.Load(at); ok {
+		return said.([2]bool)[0], said.([2]bool)[1]
 	}
-	at := string(s.der.Serialize()) + string(key) + string(preimage)
-	if ok, there := memoVerified.Load(at); there {
-		return ok.(bool)
-	}
-	ok := s.verify(preimage, key)
-	memoVerified.Store(at, ok)
-	return ok
+	isKey, signed = curve.verify(s, digest, []byte(key))
+	memoVerified.Store(at, [2]bool{isKey, signed})
+	return isKey, signed
 }
 
-func (s Signature) verify(preimage, key []byte) bool {
-`},
+const signedMessageMagic =`},
 }
 
 // moduleFolder returns the folder of the module that the current folder is in.
