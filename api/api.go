@@ -3,7 +3,8 @@
 //
 // It reads an index and writes none; it knows no key. One goroutine, [Server.Run],
 // reads the log of events and hands each to the subscriptions that it concerns;
-// every connection has one reader and one writer. docs/api.md has the protocol.
+// every connection has one reader, and a few writers serve them all. docs/api.md
+// has the protocol.
 package api
 
 import (
@@ -24,8 +25,7 @@ type Index interface {
 	View(ctx context.Context, read func(index.View) error) error
 }
 
-// ErrNotTransaction is what Submit and Preview wrap when the bytes are no
-// transaction.
+// ErrNotTransaction is what Submit wraps when the bytes are no transaction.
 var ErrNotTransaction = errors.New("not a transaction")
 
 // Config says what a server serves. Index and Rules are needed; what else is
@@ -43,9 +43,18 @@ type Config struct {
 	// none. It fails with ErrNotTransaction, a *broadcast.Refused or anything
 	// else, which means that nobody decided.
 	Submit func(ctx context.Context, raw []byte) (frame.Hash, error)
-	// Preview judges the frames of a raw transaction as they would be judged
-	// now; nil: answers to transactions carry no verdicts.
-	Preview func(ctx context.Context, raw []byte) ([]client.FrameVerdict, error)
+	// Read reads a raw transaction and its frames; it fails when the bytes are
+	// none. What it returns may alias raw. nil: answers to transactions carry no
+	// verdicts.
+	Read func(raw []byte) (*index.Transaction, error)
+	// Prove recovers the keys of the frames' signatures, the costly part of
+	// judging them. It is needed with Read.
+	Prove func(tx *index.Transaction)
+	// Offer puts a transaction that the network has accepted, read and proved,
+	// of so many bytes, into the index. It returns how its frames are judged there
+	// when that is committed; an error says that the index will have it later. nil:
+	// another process writes the index.
+	Offer func(ctx context.Context, tx *index.Transaction, size int) ([]index.Decision, error)
 	// Ready tells why the server shouldn't be asked, if so.
 	Ready func() error
 
@@ -59,8 +68,11 @@ type Config struct {
 // Timing holds the server's intervals and deadlines.
 type Timing struct {
 	Poll     time.Duration // between looks at the log without a wake-up
+	Gather   time.Duration // after events were handed out, for what else comes
 	Request  time.Duration // for one HTTP request or one command
+	Commit   time.Duration // for the index to take what was submitted, before the answer goes without it
 	Write    time.Duration // for one write to a socket
+	Fault    time.Duration // between answers to a WebSocket that asks for what can't be
 	Ping     time.Duration // between pings
 	Dead     time.Duration // silence after a ping until a connection counts as dead
 	Slow     time.Duration // how long a subscriber may stay behind
@@ -72,12 +84,13 @@ type Timing struct {
 var DefaultLimits = client.Limits{
 	PageDefault: 50, PageMax: 1000, TransactionBytes: 10_000_000, FrameBytes: 128 << 10,
 	Connections: 20_000, Subscriptions: 100, Filters: 20, FilterValues: 100, QueueBytes: 1 << 20,
+	Requests: 500,
 }
 
 // DefaultTiming are the intervals when Config names none.
 var DefaultTiming = Timing{
-	Poll: time.Second, Request: 30 * time.Second, Write: 10 * time.Second, Ping: 25 * time.Second,
-	Dead: 8 * time.Second, Slow: 30 * time.Second, ByeWait: 2 * time.Second, ByeAfter: 5 * time.Second,
+	Poll: time.Second, Gather: time.Millisecond, Request: 30 * time.Second, Commit: 2 * time.Second, Write: 10 * time.Second,
+	Fault: 100 * time.Millisecond, Ping: 25 * time.Second, Dead: 8 * time.Second, Slow: 30 * time.Second, ByeWait: 2 * time.Second, ByeAfter: 5 * time.Second,
 }
 
 // A Server serves one index. Run must run for subscriptions to work.
@@ -118,6 +131,7 @@ func limitsOr(l, preset client.Limits) client.Limits {
 	or(&l.Filters, preset.Filters)
 	or(&l.FilterValues, preset.FilterValues)
 	or(&l.QueueBytes, preset.QueueBytes)
+	or(&l.Requests, preset.Requests)
 	l.PageMax = min(l.PageMax, 1000) // what a store gives at once
 	l.PageDefault = min(l.PageDefault, l.PageMax)
 	return l
@@ -125,8 +139,11 @@ func limitsOr(l, preset client.Limits) client.Limits {
 
 func timingOr(t, preset Timing) Timing {
 	or(&t.Poll, preset.Poll)
+	or(&t.Gather, preset.Gather)
 	or(&t.Request, preset.Request)
+	or(&t.Commit, preset.Commit)
 	or(&t.Write, preset.Write)
+	or(&t.Fault, preset.Fault)
 	or(&t.Ping, preset.Ping)
 	or(&t.Dead, preset.Dead)
 	or(&t.Slow, preset.Slow)

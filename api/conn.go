@@ -7,8 +7,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -20,42 +23,35 @@ import (
 // more of its requests are read.
 const repliesWaiting = 64
 
-// A conn is one WebSocket. The goroutine that took the request reads, a second
-// one writes.
+// A conn is one WebSocket. One goroutine reads its requests; the crew writes, or
+// where that would wait a goroutine of the connection's own.
 type conn struct {
 	server *Server
 	hub    *hub
 	ws     *websocket.Conn
+	raw    syscall.RawConn // of ws; nil when it is no plain socket
 	id     string          // of the request that opened it, for the log
 	ctx    context.Context // ends with the connection or the server
 	cancel context.CancelFunc
+	beat   uint8 // of the pulse, at which it is pinged
 
 	subs   map[string]*subscription // guarded by the hub's lock
 	behind []*subscription          // that read from the store; guarded by the hub's lock
 
-	mu      sync.Mutex
-	queue   []item // in the order to be written
-	bytes   int    // of the events in queue
-	replies int    // in queue
-	closing bool   // what is in queue is the last
-	wake    chan struct{}
-	room    chan struct{}
-}
+	requests, faults allowance // the reader's, as is late
+	late             int       // answers to faults that were held back
 
-// An item is a whole frame, or with sub set what one subscription is told.
-type item struct {
-	sub  *subscription
-	told told
-	raw  []byte
-}
-
-func (i *item) size() int { return len(i.sub.head[1]) + len(i.told.tail) }
-
-func ring(bell chan struct{}) {
-	select {
-	case bell <- struct{}{}:
-	default:
-	}
+	mu       sync.Mutex
+	queue    []item // in the order to be written
+	spare    []item // memory for the next queue
+	bytes    int    // of the events in queue
+	replies  int    // in queue
+	stage    stage
+	slow     bool          // a subscription is behind, or was: the crew is not enough
+	closing  bool          // what is in queue is the last
+	gone     bool          // the hub knows it no more
+	farewell chan struct{} // closed when what a closing connection has left is written or lost
+	room     chan struct{} // closed when replies are written, if somebody waits for it
 }
 
 // getSocket turns a request into a connection and serves it until it ends.
@@ -66,17 +62,19 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, client.Subprotocol) {
 		return badRequest("bad_subprotocol", "the subprotocol here is %s", client.Subprotocol)
 	}
-	c := &conn{
-		server: s, hub: s.hub, id: requestID(r.Context()), subs: map[string]*subscription{},
-		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
-	}
+	c := &conn{server: s, hub: s.hub, id: strings.Clone(requestID(r.Context()))}
 	if err := s.admit(c); err != nil {
 		return err
 	}
-	defer s.hub.joined.Done()
-	defer c.forget()
+	opened := false
+	defer func() {
+		if !opened {
+			c.forget()
+		}
+	}()
 	up := websocket.Upgrader{
-		HandshakeTimeout: s.timing.Write, Subprotocols: []string{client.Subprotocol}, ReadBufferSize: 1024, WriteBufferSize: 256,
+		HandshakeTimeout: s.timing.Write, Subprotocols: []string{client.Subprotocol},
+		ReadBufferSize: 256, WriteBufferSize: 256, WriteBufferPool: &handshakes,
 		CheckOrigin: func(*http.Request) bool { return true }, // asked above
 		Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
 			s.writeProblem(w, r, problem(status, "bad_handshake", "%v", reason))
@@ -86,14 +84,29 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return nil //nolint:nilerr // up has answered
 	}
+	opened = true
+	c.opened(ws)
+	go c.serve() // and return: the request and its buffers are done with
+	return nil
+}
+
+// handshakes keeps gorilla's buffers for writing: a connection needs one for the
+// handshake only.
+var handshakes sync.Pool
+
+// opened lets what is queued already be written.
+func (c *conn) opened(ws *websocket.Conn) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.ws = ws
+	if socket, ok := ws.NetConn().(syscall.Conn); ok {
+		c.raw, _ = socket.SyscallConn() // without it, every write is a goroutine's
+	}
 	if c.closing {
 		c.hurry()
 	}
-	c.mu.Unlock()
-	c.serve()
-	return nil
+	c.stage = idle
+	c.wake()
 }
 
 // admit takes a connection into the hub.
@@ -108,6 +121,8 @@ func (s *Server) admit(c *conn) error {
 		return unavailable("this server has all the connections that it takes")
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(h.ctx)) // the server's end is said with bye
+	h.marks++
+	c.beat = uint8(h.marks % beats)
 	h.conns[c] = struct{}{}
 	h.joined.Add(1)
 	c.reply(s.welcome(h))
@@ -123,41 +138,44 @@ func (s *Server) welcome(h *hub) client.Reply {
 // forget takes a connection out of the hub.
 func (c *conn) forget() {
 	c.cancel()
+	defer c.hub.joined.Done()
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
 	delete(c.hub.conns, c)
 	for _, sub := range c.subs {
 		c.drop(sub)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
 }
 
 // drop ends a subscription. The hub's lock is held.
 func (c *conn) drop(sub *subscription) {
-	c.hub.leave(sub)
+	c.hub.wanted.leave(sub)
 	c.hub.unfollow(sub.match.names())
+	c.hub.unvoice(sub.id)
 	sub.ended = true
 	sub.gate = nil
 	delete(c.subs, sub.id)
 	c.behind = slices.DeleteFunc(c.behind, func(b *subscription) bool { return b == sub })
 }
 
-// serve reads requests until the connection ends, and joins its writer.
+// serve reads requests until the connection ends.
 func (c *conn) serve() {
+	defer c.forget()
 	c.ws.SetReadLimit(c.server.limits.FrameBytes)
-	c.ws.SetPingHandler(func(data string) error { return c.pong(data) })
-	c.ws.SetPongHandler(func(string) error { c.alive(); return nil })
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		c.write()
-	}()
+	c.ws.SetPingHandler(c.pong)
+	c.ws.SetPongHandler(func(string) error { return c.heard() })
 	c.readAll()
 	c.cancel()
-	if !c.isClosing() {
-		_ = c.ws.Close() // what the writer has left can't be sent
+	c.mu.Lock()
+	farewell := c.farewell
+	c.mu.Unlock()
+	if farewell != nil {
+		<-farewell // it has a deadline
 	}
-	<-written
-	_ = c.ws.Close() // both sides are done with it
+	_ = c.ws.Close() // what else is left can't be sent
 }
 
 // alive puts off the moment at which silence counts as death.
@@ -180,18 +198,49 @@ func (c *conn) readAll() {
 		if err := c.waitForRoom(); err != nil {
 			return
 		}
-		if kind != websocket.TextMessage {
-			c.fail("", badRequest("bad_frame", "frames are JSON text, not binary"))
-			continue
+		if err := c.pace(); err != nil {
+			return
 		}
-		var req client.Request
-		if err := decode(data, &req); err != nil {
-			c.fail(req.ID, badRequest("bad_frame", "the frame is no request: %v", err))
-			continue
+		if !c.isClosing() {
+			c.work(func() { c.request(kind, data) })
 		}
-		if err := c.do(req); err != nil {
-			c.fail(req.ID, err)
-		}
+	}
+}
+
+// work does something on a goroutine that ends with it: the reader's own stack
+// would stay as large as the deepest that a request ever needed.
+func (c *conn) work(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer c.recovered()
+		do()
+	}()
+	<-done
+}
+
+// recovered keeps a fault of ours in one connection's request from ending the
+// whole server, as net/http does for its handlers.
+func (c *conn) recovered() {
+	if p := recover(); p != nil {
+		c.server.log.Error("request panicked", "connection", c.id, "panic", p, "stack", string(debug.Stack()))
+		_ = c.ws.Close() // the reader learns of it
+	}
+}
+
+// request carries out what a frame asks for.
+func (c *conn) request(kind int, data []byte) {
+	if kind != websocket.TextMessage {
+		c.fail("", badRequest("bad_frame", "frames are JSON text, not binary"))
+		return
+	}
+	var req client.Request
+	if err := decode(data, &req); err != nil {
+		c.fail(req.ID, badRequest("bad_frame", "the frame is no request: %v", err))
+		return
+	}
+	if err := c.do(req); err != nil {
+		c.fail(req.ID, err)
 	}
 }
 
@@ -208,39 +257,21 @@ func decode(data []byte, into any) error {
 	return nil
 }
 
-// waitForRoom waits while too many answers wait for whoever asked.
-func (c *conn) waitForRoom() error {
-	for {
-		c.mu.Lock()
-		full := c.replies >= repliesWaiting
-		c.mu.Unlock()
-		if !full {
-			return nil
-		}
-		select {
-		case <-c.room:
-		case <-c.ctx.Done():
-			return c.ctx.Err()
-		}
-	}
+// heard takes note of a frame that asks for nothing. Whoever sends many is read
+// as slowly as one who asks for much.
+func (c *conn) heard() error {
+	c.alive()
+	return c.pace()
 }
 
 // pong answers a ping. While too many answers wait, pings stay unanswered.
 func (c *conn) pong(data string) error {
-	c.alive()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.replies < repliesWaiting && !c.closing {
-		c.add(item{raw: appendFrame(nil, websocket.PongMessage, []byte(data))})
+		c.add(item{told: told{text: appendFrame(nil, websocket.PongMessage, []byte(data)), whole: true}})
 	}
-	return nil
-}
-
-// add puts a reply into the queue. The connection's lock is held.
-func (c *conn) add(i item) {
-	c.queue = append(c.queue, i)
-	c.replies++
-	ring(c.wake)
+	c.mu.Unlock()
+	return c.heard()
 }
 
 // reply queues an answer behind everything that is queued.
@@ -248,26 +279,31 @@ func (c *conn) reply(r client.Reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closing {
-		c.add(item{raw: c.encode(r)})
+		c.add(c.encode(r))
 	}
 }
 
-func (c *conn) encode(r client.Reply) []byte {
+func (c *conn) encode(r client.Reply) item {
 	b, err := json.Marshal(r)
 	if err != nil {
 		c.server.log.Error("reply can't be written", "connection", c.id, "error", err)
 		b = []byte(`{"type":"err","code":"internal","retryable":true}`)
 	}
-	return appendFrame(nil, websocket.TextMessage, b)
+	return item{told: told{text: appendFrame(nil, websocket.TextMessage, b), whole: true}}
 }
 
-// fail answers a request that failed.
+// fail answers a request that failed. Who asks again and again for what can't be
+// is shown out.
 func (c *conn) fail(id string, err error) {
 	p := c.server.explain(err, c.id)
 	r := client.Reply{Type: "err", ID: id, Code: p.Code, Detail: p.Detail, Retryable: p.Retryable,
 		RetryAfterMS: int64(p.RetryAfter) * 1000}
 	r.Cursor = p.Cursor
+	tooMany := p.Status == http.StatusBadRequest && c.fault()
 	c.reply(r)
+	if tooMany {
+		c.bye(client.Reply{Type: "bye", Code: client.CodeTooManyFaults}, client.CloseProtocol, client.CodeTooManyFaults)
+	}
 }
 
 // bye queues the last words and closes when they are written. What else waits
@@ -281,11 +317,16 @@ func (c *conn) bye(r client.Reply, closeCode int, reason string) {
 	c.closing = true
 	c.queue = slices.DeleteFunc(c.queue, func(i item) bool { return i.sub != nil })
 	c.bytes = 0
-	c.add(item{raw: c.encode(r)})
-	c.add(item{raw: appendFrame(nil, websocket.CloseMessage, websocket.FormatCloseMessage(closeCode, reason))})
 	if c.ws != nil {
 		c.hurry()
 	}
+	if c.stage == over {
+		return
+	}
+	c.farewell = make(chan struct{})
+	c.add(c.encode(r))
+	closeFrame := appendFrame(nil, websocket.CloseMessage, websocket.FormatCloseMessage(closeCode, reason))
+	c.add(item{told: told{text: closeFrame, whole: true}})
 }
 
 // hurry bounds what is left of a connection that closes. Its lock is held.
@@ -293,66 +334,4 @@ func (c *conn) hurry() {
 	until := time.Now().Add(c.server.timing.ByeWait)
 	_ = c.ws.NetConn().SetWriteDeadline(until) // an error shows at the write
 	_ = c.ws.SetReadDeadline(until)            // or the read
-}
-
-// push queues what a subscription is told. When the queue is full, the events
-// in it are dropped: their subscriptions are behind and read from the store. The
-// hub's lock is held.
-func (c *conn) push(sub *subscription, t told) {
-	i := item{sub: sub, told: t}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing {
-		return
-	}
-	if c.bytes+i.size() <= c.server.limits.QueueBytes {
-		c.queue = append(c.queue, i)
-		c.bytes += i.size()
-		ring(c.wake)
-		return
-	}
-	c.queue = append(c.queue, i)
-	c.overflow()
-	ring(c.wake)
-}
-
-// overflow drops the events in the queue. The locks of hub and connection are
-// held.
-func (c *conn) overflow() {
-	dropped := c.queue
-	c.queue, c.bytes = nil, 0
-	for _, i := range dropped {
-		switch {
-		case i.sub == nil:
-			c.queue = append(c.queue, i)
-		case i.told.move:
-			i.sub.fallBehind(i.told.seq)
-			i.sub.keepMove(i.told)
-		default:
-			i.sub.fallBehind(i.told.seq - 1)
-		}
-	}
-}
-
-// withdraw takes out what an ended subscription would have been told.
-func (c *conn) withdraw(sub *subscription) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.queue = slices.DeleteFunc(c.queue, func(i item) bool { return i.sub == sub })
-	c.bytes = 0
-	for _, i := range c.queue {
-		if i.sub != nil {
-			c.bytes += i.size()
-		}
-	}
-}
-
-// take returns what is to be written, and whether it is the last.
-func (c *conn) take() (batch []item, last bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	batch, c.queue = c.queue, nil
-	c.bytes, c.replies = 0, 0
-	ring(c.room)
-	return batch, c.closing
 }

@@ -37,23 +37,36 @@ type encoder struct {
 	view  *view // only for showing: its snapshot may be over
 	event *index.Event
 	tails [2][]byte
+
+	looked     bool // at the message: whether its sender says who is meant
+	limited    bool
+	recipients []frame.KeyHash
 }
 
 // tail returns the event as JSON without the opening brace, so that what only
-// one subscription is told can stand before it.
-func (c *encoder) tail(asked []frame.KeyHash) ([]byte, error) {
-	variant := 0
-	if e := c.event.Entry; e != nil && e.Message != nil && c.view.addressed(e, e.Recipients(), asked) {
+// one subscription is told can stand before it, and which of the two it is.
+func (c *encoder) tail(asked []frame.KeyHash) (tail []byte, variant int, err error) {
+	if c.addressed(asked) {
 		variant = 1
 	}
 	if c.tails[variant] == nil {
-		t, err := tailOf(c.view.event(c.event, asked...))
-		if err != nil {
-			return nil, err
+		if c.tails[variant], err = tailOf(c.view.event(c.event, asked...)); err != nil {
+			return nil, 0, err
 		}
-		c.tails[variant] = t
 	}
-	return c.tails[variant], nil
+	return c.tails[variant], variant, nil
+}
+
+func (c *encoder) addressed(asked []frame.KeyHash) bool {
+	e := c.event.Entry
+	if e == nil || e.Message == nil {
+		return true
+	}
+	if !c.looked {
+		_, c.limited = e.Message.To()
+		c.looked, c.recipients = true, e.Recipients()
+	}
+	return !c.limited || c.view.addressed(e, c.recipients, asked)
 }
 
 // tailOf writes an event without its opening brace.

@@ -120,15 +120,18 @@ func (m *matcher) names() []string {
 	return slices.Compact(all)
 }
 
-// wants tells what the index of subscriptions must know: whether events of
-// blocks are wanted, and whether those of any address.
+// wants tells whether events of blocks are wanted, and whether messages or
+// records of any address.
 func (m *matcher) wants() (blocks, any bool) {
 	for _, r := range m.rules {
 		blocks = blocks || r.given.Blocks
-		any = any || !r.given.Blocks && len(r.addresses)+len(r.names) == 0
+		any = any || r.ofAnyone()
 	}
 	return blocks, any
 }
+
+// ofAnyone tells whether a rule wants events whatever address they concern.
+func (r *rule) ofAnyone() bool { return !r.given.Blocks && len(r.addresses)+len(r.names) == 0 }
 
 // addresses returns the addresses that the rules name themselves.
 func (m *matcher) addresses() []frame.KeyHash {
@@ -161,100 +164,117 @@ func equalFilters(a, b client.Filter) bool {
 // A resolver tells whose a name is for an entry.
 type resolver func(name string, e *index.Entry) (frame.KeyHash, bool)
 
-// match tells whether an event is wanted, and which of the addresses asked for
-// it concerns.
-func (m *matcher) match(ev *index.Event, resolve resolver) (asked []frame.KeyHash, ok bool) {
+// An occasion is an event with what every rule asks about it, found out once.
+type occasion struct {
+	*index.Event
+	counts, counted bool // its frame does now; did before
+	seen, confirmed bool // it says that the frame was
+	rejudged        bool
+	concerned       []frame.KeyHash
+}
+
+func occasionOf(ev *index.Event) *occasion {
+	o := &occasion{Event: ev}
+	if ev.Entry == nil {
+		return o
+	}
+	o.counts, o.counted = counts(ev.Verdict), counts(ev.From)
+	o.seen = ev.Kind == index.KindOf(ev.Entry.Protocol, index.EventSeen)
+	o.confirmed = ev.Kind == index.KindOf(ev.Entry.Protocol, index.EventConfirmed)
+	o.rejudged = ev.Kind == index.KindOf(ev.Entry.Protocol, index.EventRejudged)
+	o.concerned = concerned(ev.Entry)
+	return o
+}
+
+// match tells whether an event is wanted, and appends to asked which of the
+// addresses asked for it concerns.
+func (m *matcher) match(o *occasion, resolve resolver, asked []frame.KeyHash) (_ []frame.KeyHash, ok bool) {
 	for _, r := range m.rules {
-		concerned, takes := r.match(ev, resolve)
+		var takes bool
+		asked, takes = r.match(o, resolve, asked)
 		ok = ok || takes
-		if takes {
-			asked = append(asked, concerned...)
-		}
 	}
 	return asked, ok
 }
 
-func (r *rule) match(ev *index.Event, resolve resolver) ([]frame.KeyHash, bool) {
-	e := ev.Entry
+func (r *rule) match(o *occasion, resolve resolver, asked []frame.KeyHash) ([]frame.KeyHash, bool) {
+	e := o.Entry
 	if e == nil || r.given.Blocks {
-		return nil, e == nil && r.given.Blocks
+		return asked, e == nil && r.given.Blocks
 	}
-	if !r.admits(ev) {
-		return nil, false
+	if !r.admits(o) {
+		return asked, false
 	}
 	if e.Message == nil {
-		return nil, r.matchRecord(e, resolve)
+		return asked, r.matchRecord(o, resolve)
 	}
 	if !oneOf(r.given.Type, e.Message.Type) || !oneOf(r.given.Encryption, e.Message.Encryption) {
-		return nil, false
+		return asked, false
 	}
 	if len(r.addresses)+len(r.names) == 0 {
-		return nil, true
+		return asked, true
 	}
-	own := intersect(r.parties(r.addresses, r.names, e, resolve), concerned(e))
-	if len(r.given.Peer) == 0 {
-		return own, len(own) > 0
+	before := len(asked)
+	for _, h := range o.concerned {
+		if !includes(h, r.addresses, r.names, e, resolve) {
+			continue
+		}
+		if len(r.given.Peer) == 0 || r.between(e, h, resolve) {
+			asked = append(asked, h)
+		}
 	}
-	peers := r.parties(r.peers, r.peerNames, e, resolve)
-	own = slices.DeleteFunc(own, func(h frame.KeyHash) bool { return !between(e, h, peers) })
-	return own, len(own) > 0
+	return asked, len(asked) > before
 }
 
 func oneOf(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }
 
-// parties returns fixed addresses and those that names stand for.
-func (r *rule) parties(fixed []frame.KeyHash, names []string, e *index.Entry, resolve resolver) []frame.KeyHash {
-	all := slices.Clone(fixed)
-	for _, name := range names {
-		if h, ok := resolve(name, e); ok {
-			all = append(all, h)
-		}
-	}
-	return all
-}
-
-func intersect(a, b []frame.KeyHash) []frame.KeyHash {
-	return slices.DeleteFunc(a, func(h frame.KeyHash) bool { return !slices.Contains(b, h) })
+// includes tells whether an address is one of those fixed or one that a name
+// stands for.
+func includes(h frame.KeyHash, fixed []frame.KeyHash, names []string, e *index.Entry, resolve resolver) bool {
+	return slices.Contains(fixed, h) || slices.ContainsFunc(names, func(name string) bool {
+		is, ok := resolve(name, e)
+		return ok && is == h
+	})
 }
 
 // between tells whether a message went from own to a peer or from a peer to own.
-func between(e *index.Entry, own frame.KeyHash, peers []frame.KeyHash) bool {
-	if e.Address == nil {
+func (r *rule) between(e *index.Entry, own frame.KeyHash, resolve resolver) bool {
+	peer := func(h frame.KeyHash) bool { return includes(h, r.peers, r.peerNames, e, resolve) }
+	switch {
+	case e.Address == nil:
 		return false
+	case *e.Address == own:
+		return slices.ContainsFunc(e.Recipients(), peer)
 	}
-	if *e.Address == own {
-		return slices.ContainsFunc(e.Recipients(), func(h frame.KeyHash) bool { return slices.Contains(peers, h) })
-	}
-	return slices.Contains(peers, *e.Address)
+	return peer(*e.Address)
 }
 
-func (r *rule) matchRecord(e *index.Entry, resolve resolver) bool {
+func (r *rule) matchRecord(o *occasion, resolve resolver) bool {
 	if len(r.given.Type)+len(r.given.Encryption)+len(r.given.Peer) > 0 {
 		return false // asks for messages
 	}
 	if len(r.addresses)+len(r.names) == 0 {
 		return true
 	}
-	if e.Protocol == frame.N && slices.Contains(r.names, e.Record.Name) {
+	if o.Entry.Protocol == frame.N && slices.Contains(r.names, o.Entry.Record.Name) {
 		return true
 	}
-	return len(intersect(r.parties(r.addresses, r.names, e, resolve), concerned(e))) > 0
+	return slices.ContainsFunc(o.concerned, func(h frame.KeyHash) bool {
+		return includes(h, r.addresses, r.names, o.Entry, resolve)
+	})
 }
 
 // admits compares the state wanted with what happened. What was refused isn't
 // told of unasked, unless it counted before: who was told must hear of it.
-func (r *rule) admits(ev *index.Event) bool {
-	now, before := counts(ev.Verdict), counts(ev.From)
-	if ev.Kind == index.KindOf(ev.Entry.Protocol, index.EventRejudged) {
-		return r.refused && !(now && before) || (r.seen || r.confirmed) && (now || before)
-	}
-	if !now {
+func (r *rule) admits(o *occasion) bool {
+	switch {
+	case o.rejudged:
+		return r.refused && !(o.counts && o.counted) || (r.seen || r.confirmed) && (o.counts || o.counted)
+	case !o.counts:
 		return r.refused
-	}
-	switch ev.Kind {
-	case index.KindOf(ev.Entry.Protocol, index.EventSeen):
+	case o.seen:
 		return r.seen
-	case index.KindOf(ev.Entry.Protocol, index.EventConfirmed):
+	case o.confirmed:
 		return r.confirmed
 	}
 	return r.seen || r.confirmed

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/metaim/metaim/api/client"
@@ -23,17 +25,18 @@ type hub struct {
 	tip    index.Tip
 	marks  int64 // numbers the hand-outs
 
-	conns     map[*conn]struct{}
-	joined    sync.WaitGroup // connections
-	byAddress map[frame.KeyHash]set
-	byName    map[string]set // who follows the name
-	any       set            // who wants events of any address
-	blocks    set
-	names     map[string]*followed
-	namesAt   map[frame.KeyHash]map[string]struct{} // names followed, by their address
+	conns   map[*conn]struct{}
+	joined  sync.WaitGroup // connections, and those of their writers that block
+	crew    *crew
+	touched []*conn // have something to be written since the last hand-out
+	wanted  interests
+	voices  map[string]*voice // by the id of their subscriptions
+	spoken  []*voice          // since the last hand-out
+	bytes   int               // of the events told since then, each once
+	names   map[string]*followed
+	namesAt map[frame.KeyHash]map[string]struct{} // names followed, by their address
+	asked   []frame.KeyHash                       // of the candidate looked at
 }
-
-type set map[*subscription]struct{}
 
 // A followed name is one that subscriptions name, with its present address.
 type followed struct {
@@ -45,8 +48,8 @@ type followed struct {
 
 func newHub() *hub {
 	return &hub{
-		conns: map[*conn]struct{}{}, byAddress: map[frame.KeyHash]set{}, byName: map[string]set{},
-		any: set{}, blocks: set{}, names: map[string]*followed{}, namesAt: map[frame.KeyHash]map[string]struct{}{},
+		conns: map[*conn]struct{}{}, crew: newCrew(), wanted: newInterests(), voices: map[string]*voice{},
+		names: map[string]*followed{}, namesAt: map[frame.KeyHash]map[string]struct{}{},
 	}
 }
 
@@ -54,48 +57,6 @@ func (h *hub) running() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ctx != nil
-}
-
-func put[K comparable](m map[K]set, key K, sub *subscription) {
-	if m[key] == nil {
-		m[key] = set{}
-	}
-	m[key][sub] = struct{}{}
-}
-
-func remove[K comparable](m map[K]set, key K, sub *subscription) {
-	delete(m[key], sub)
-	if len(m[key]) == 0 {
-		delete(m, key)
-	}
-}
-
-// enter puts a subscription where events find it.
-func (h *hub) enter(sub *subscription) {
-	blocks, any := sub.match.wants()
-	if blocks {
-		h.blocks[sub] = struct{}{}
-	}
-	if any {
-		h.any[sub] = struct{}{}
-	}
-	for _, a := range sub.match.addresses() {
-		put(h.byAddress, a, sub)
-	}
-	for _, name := range sub.match.names() {
-		put(h.byName, name, sub)
-	}
-}
-
-func (h *hub) leave(sub *subscription) {
-	delete(h.blocks, sub)
-	delete(h.any, sub)
-	for _, a := range sub.match.addresses() {
-		remove(h.byAddress, a, sub)
-	}
-	for _, name := range sub.match.names() {
-		remove(h.byName, name, sub)
-	}
 }
 
 // follow begins to keep track of names. Until learn, those that are new have no
@@ -118,6 +79,13 @@ func (h *hub) unfollow(names []string) {
 		h.place(name, f, false)
 		delete(h.names, name)
 	}
+}
+
+// followed returns the names that are.
+func (h *hub) followed() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.names))
 }
 
 // learn sets the addresses of names that aren't known yet. An event that came in
@@ -177,7 +145,7 @@ func (h *hub) resolved(network frame.Network, names []string) map[string]string 
 }
 
 // candidates yields the subscriptions that may want an event, each once.
-func (h *hub) candidates(ev *index.Event, yield func(*subscription)) {
+func (h *hub) candidates(o *occasion, yield func(*subscription)) {
 	h.marks++
 	each := func(s set) {
 		for sub := range s {
@@ -187,50 +155,88 @@ func (h *hub) candidates(ev *index.Event, yield func(*subscription)) {
 			}
 		}
 	}
-	if ev.Entry == nil {
-		each(h.blocks)
+	e := o.Entry
+	if e == nil {
+		each(h.wanted.blocks)
 		return
 	}
-	each(h.any)
-	for _, a := range concerned(ev.Entry) {
-		each(h.byAddress[a])
+	each(h.wanted.any)
+	if e.Message != nil {
+		each(h.wanted.byType[e.Message.Type])
+		each(h.wanted.byEncryption[e.Message.Encryption])
+	}
+	for _, a := range o.concerned {
+		each(h.wanted.byAddress[a])
 		for name := range h.namesAt[a] {
-			each(h.byName[name])
+			each(h.wanted.byName[name])
 		}
 	}
-	if ev.Entry.Record != nil && ev.Entry.Protocol == frame.N {
-		each(h.byName[ev.Entry.Record.Name])
+	if e.Record != nil && e.Protocol == frame.N {
+		each(h.wanted.byName[e.Record.Name])
 	}
 }
 
-// A told event is ready to be sent: what stands after a subscription's head.
+// A told event is ready to be sent.
 type told struct {
-	seq  int64
-	tail []byte
-	move bool // says that a name moved: it isn't in the store's log
+	seq   int64
+	text  []byte // the frame, or what stands in it after the subscription's head
+	whole bool   // it is the frame
+	move  bool   // says that a name moved: it isn't in the store's log
 }
 
-// tell hands one event to whom it concerns. It waits for nobody.
-func (h *hub) tell(v *view, ev *index.Event) error {
+// tell hands one event, after which so many are in the log, to whom it concerns.
+// It waits for nobody.
+func (h *hub) tell(v *view, ev *index.Event, left int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	o := occasionOf(ev)
 	c := encoder{view: v, event: ev}
 	var failed error
-	h.candidates(ev, func(sub *subscription) {
-		asked, ok := sub.match.match(ev, h.resolve)
+	h.candidates(o, func(sub *subscription) {
+		asked, ok := sub.match.match(o, h.resolve, h.asked[:0])
+		h.asked = asked
 		if !ok {
 			return
 		}
-		tail, err := c.tail(asked)
+		tail, variant, err := c.tail(asked)
 		if err != nil {
 			failed = err
 			return
 		}
-		sub.hand(told{seq: ev.Seq, tail: tail})
+		sub.hand(h.say(sub.voice, told{seq: ev.Seq, text: tail}, variant, left))
 	})
+	for _, tail := range c.tails {
+		h.bytes += len(tail)
+	}
 	h.moveBy(v, ev)
 	h.cursor = ev.Seq
 	return failed
+}
+
+// said is how many bytes of events wait for being handed out.
+func (h *hub) said() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bytes
+}
+
+// handOut has everything written that was told since the last time, and tells
+// whether there was something. It waits until the crew has come to all of it, so
+// that the log isn't read faster than its events can be sent; it doesn't wait for
+// who reads too slowly.
+func (h *hub) handOut() bool {
+	h.mu.Lock()
+	h.hush()
+	h.bytes = 0
+	any := len(h.touched) > 0
+	h.crew.add(h.touched...)
+	clear(h.touched)
+	h.touched = h.touched[:0]
+	h.mu.Unlock()
+	if any {
+		h.crew.settle()
+	}
+	return any
 }
 
 // moveBy moves a followed name as a confirmed operation on it says.
@@ -270,8 +276,8 @@ func (h *hub) move(v *view, name string, to frame.KeyHash, held bool, seq int64)
 	if err != nil {
 		return // a struct of texts always has a JSON form
 	}
-	for sub := range h.byName[name] {
-		sub.hand(told{seq: seq, tail: tail, move: true})
+	for sub := range h.wanted.byName[name] {
+		sub.hand(told{seq: seq, text: tail, move: true})
 	}
 }
 

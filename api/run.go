@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/metaim/metaim/api/client"
@@ -13,12 +14,18 @@ import (
 // Run reads the log of events and hands them out until ctx ends. Then it says
 // bye to every connection and waits until all are closed.
 func (s *Server) Run(ctx context.Context) error {
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	helpers.Go(s.hub.crew.run)
+	defer s.hub.crew.end()
+	helpers.Go(func() { s.hub.pulse(ctx, s.timing.Ping) })
 	tick := time.NewTicker(s.timing.Poll)
 	defer tick.Stop()
 	for started := false; ; {
 		var err error
 		if started {
 			err = s.advance(ctx)
+			s.gather(ctx)
 		} else if err = s.start(ctx); err == nil {
 			started = true
 		}
@@ -33,6 +40,20 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-s.cfg.Wake:
 		case <-tick.C:
 		}
+	}
+}
+
+// gather waits a moment for more events, if some were just handed out: many at
+// once cost less, and after a quiet time the first is told without delay.
+func (s *Server) gather(ctx context.Context) {
+	if !s.hub.handOut() {
+		return
+	}
+	timer := time.NewTimer(s.timing.Gather)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 
@@ -94,13 +115,16 @@ func (s *Server) advance(ctx context.Context) error {
 			continue // somebody came in the meantime
 		}
 		for _, ev := range b.events {
-			if err := s.hub.tell(b.view, ev); err != nil {
+			if err := s.hub.tell(b.view, ev, b.last-ev.Seq); err != nil {
 				s.log.Error("event can't be written", "seq", ev.Seq, "error", err)
 			}
 		}
 		if len(b.events) < readAtOnce {
 			s.hub.reconcile(b.view, b.names, b.found)
 			return nil
+		}
+		if s.hub.said() >= chunkBytes {
+			s.hub.handOut()
 		}
 	}
 }
@@ -114,23 +138,19 @@ func (s *Server) next(ctx context.Context) (*batch, error) {
 	h.mu.Lock()
 	after, tip := h.cursor, h.tip
 	b.idle = len(h.conns) == 0
-	for name := range h.names {
-		b.names = append(b.names, name)
-	}
 	h.mu.Unlock()
 	err := s.read(ctx, func(v *view) (err error) {
 		b.view = v
 		if b.last, err = v.LastSeq(); err != nil || b.idle || b.last == after && v.tip.Hash == tip.Hash {
-			b.names = nil // nothing is new
-			return err
+			return err // or nothing is new
 		}
 		if b.events, err = v.Events(index.EventQuery{After: after, Limit: readAtOnce}); err != nil {
 			return err
 		}
 		if len(b.events) == readAtOnce || v.tip.Hash == tip.Hash {
-			b.names = nil
 			return nil
 		}
+		b.names = h.followed()
 		b.found, err = v.holders(b.names)
 		return err
 	})

@@ -13,7 +13,7 @@ import (
 
 // A subscription is what one connection wants to be told. It is live, and then
 // events go to the connection's queue as they come; or it is behind, and the
-// connection's writer reads them from the store, while the newest are kept at
+// connection's own writer reads them from the store, while the newest are kept at
 // the gate. The hub's lock guards it.
 //
 // The way from the one to the other has no gap and tells nothing twice: the gate
@@ -23,7 +23,7 @@ import (
 type subscription struct {
 	conn  *conn
 	id    string
-	head  [2][]byte // of frames of the phases history and live
+	voice *voice
 	match *matcher
 	mark  int64 // of the last event that it was a candidate for
 	ended bool
@@ -63,17 +63,18 @@ func (sub *subscription) keepMove(t told) {
 	sub.moves = append(sub.moves, t)
 }
 
-// fallBehind makes a live subscription read from the store after a seq.
+// fallBehind makes a live subscription read from the store after a seq. The
+// locks of hub and connection are held.
 func (sub *subscription) fallBehind(after int64) {
 	if sub.gated || sub.ended {
 		return
 	}
 	sub.gated, sub.after, sub.gate, sub.gateFull = true, after, nil, true
 	sub.lagging = time.Now()
-	sub.conn.behind = append(sub.conn.behind, sub)
+	sub.conn.behind, sub.conn.slow = append(sub.conn.behind, sub), true
 }
 
-// phase returns the index into head.
+// phase returns the index into the voice's heads.
 func (sub *subscription) phase() int {
 	if sub.caughtUp {
 		return 1
@@ -140,7 +141,6 @@ func (c *conn) subscribe(req client.Request) error {
 	}
 	sub := &subscription{
 		conn: c, id: req.ID, match: match, after: begin.after, since: begin.since, left: -1,
-		head: [2][]byte{head(req.ID, client.PhaseHistory), head(req.ID, client.PhaseLive)},
 	}
 	if req.Limit > 0 {
 		sub.left = req.Limit
@@ -227,12 +227,19 @@ func (c *conn) begin(sub *subscription, now bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.reply(client.Reply{Type: "ok", ID: sub.id})
+	if c.subs == nil {
+		c.subs = map[string]*subscription{}
+	}
 	c.subs[sub.id] = sub
-	h.enter(sub)
+	sub.voice = h.voice(sub.id)
+	h.wanted.enter(sub)
 	if !now {
 		sub.gated, sub.gateFull = true, true
 		c.behind = append(c.behind, sub)
-		ring(c.wake)
+		c.mu.Lock()
+		c.slow = true
+		c.wake()
+		c.mu.Unlock()
 		return
 	}
 	sub.caughtUp = true
@@ -316,10 +323,10 @@ func (c *conn) rematch(req client.Request, added *matcher) error {
 	}
 	h := c.hub
 	h.follow(match.names())
-	h.leave(sub)
+	h.wanted.leave(sub)
 	h.unfollow(sub.match.names())
 	sub.match = match
-	h.enter(sub)
+	h.wanted.enter(sub)
 	r := client.Reply{Type: "ok", ID: req.ID}
 	r.Cursor = cursor{eventCursor, h.epoch, h.cursor}.String()
 	c.reply(r)
@@ -343,6 +350,6 @@ func (c *conn) publish(req client.Request) error {
 	if err != nil {
 		return err
 	}
-	c.reply(client.Reply{Type: "ok", ID: req.ID, TxID: done.TxID, Frames: slices.Clip(done.Frames)})
+	c.reply(client.Reply{Type: "ok", ID: req.ID, TxID: done.TxID, Indexed: done.Indexed, Frames: slices.Clip(done.Frames)})
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/signer/broadcast"
 )
 
@@ -53,7 +53,7 @@ func (s *Server) readTransaction(w http.ResponseWriter, r *http.Request) ([]byte
 	}
 	// writing this answer must outlive a slow upload, so the time is for reading only
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.timing.Request)) // unsupported by test recorders
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most+room))
+	body, err := readBody(http.MaxBytesReader(w, r.Body, most+room), r.ContentLength)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -90,6 +90,20 @@ func (s *Server) readTransaction(w http.ResponseWriter, r *http.Request) ([]byte
 	return body, nil
 }
 
+// trusted is how many bytes of a body are allocated because its header claims
+// them, before any has come.
+const trusted = 64 << 10
+
+// readBody reads a body to its end, that of a usual length without growing.
+func readBody(r io.Reader, claimed int64) ([]byte, error) {
+	var b bytes.Buffer
+	if claimed > 0 {
+		b.Grow(int(min(claimed, trusted)) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
+}
+
 func (s *Server) tooLarge() *client.Problem {
 	return problem(http.StatusRequestEntityTooLarge, "too_large", "a transaction may have %d bytes", s.limits.TransactionBytes)
 }
@@ -102,22 +116,18 @@ func unhex(text []byte) ([]byte, error) {
 	return raw, nil
 }
 
-// submit judges a transaction's frames as they would be now and hands it to the
-// network. Twice the same is no harm.
+// submit hands a transaction to the network and then to the index, and tells how
+// its frames are judged. Twice the same is no harm. Signatures are looked at only
+// when the network has taken the transaction: who floods this server with bad
+// ones pays for each.
 func (s *Server) submit(ctx context.Context, raw []byte) (client.Submitted, error) {
-	var done client.Submitted
-	if s.cfg.Preview != nil {
-		frames, err := s.cfg.Preview(ctx, raw)
-		if errors.Is(err, ErrNotTransaction) {
+	done := client.Submitted{Frames: []client.FrameVerdict{}}
+	var tx *index.Transaction
+	if s.cfg.Read != nil {
+		var err error
+		if tx, err = s.cfg.Read(raw); err != nil {
 			return done, badTransaction(err)
 		}
-		if err != nil {
-			return done, fmt.Errorf("preview: %w", err)
-		}
-		done.Frames = frames
-	}
-	if done.Frames == nil {
-		done.Frames = []client.FrameVerdict{}
 	}
 	txid, err := s.cfg.Submit(ctx, raw)
 	var refused *broadcast.Refused
@@ -131,7 +141,58 @@ func (s *Server) submit(ctx context.Context, raw []byte) (client.Submitted, erro
 		return done, unavailable("nobody could be asked to take the transaction, or the answer didn't come: send it again later, the same bytes do no harm")
 	}
 	done.TxID = txid.String()
+	if tx == nil || len(tx.Frames) == 0 {
+		return done, nil
+	}
+	var decisions []index.Decision
+	if decisions, done.Indexed = s.publish(ctx, tx, len(raw)); len(decisions) == len(tx.Frames) {
+		done.Frames = verdicts(tx, decisions)
+	}
 	return done, nil
+}
+
+// publish puts a transaction of the network into the index, or where that can't
+// be within the time for it, judges it as it would be there. Whatever happens, the
+// network has the transaction.
+func (s *Server) publish(ctx context.Context, tx *index.Transaction, size int) (decisions []index.Decision, indexed bool) {
+	s.cfg.Prove(tx)
+	if s.cfg.Offer != nil {
+		decisions, err := s.offer(ctx, tx, size)
+		if err == nil {
+			return decisions, true
+		}
+		s.log.Debug("a submitted transaction isn't in the index yet", "txid", tx.ID, "error", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timing.Commit)
+	defer cancel()
+	err := s.cfg.Index.View(ctx, func(v index.View) (err error) {
+		decisions, err = index.Preview(v, &s.cfg.Rules, tx)
+		return err
+	})
+	if err != nil {
+		s.log.Warn("a submitted transaction can't be judged", "txid", tx.ID, "error", err)
+		return nil, false
+	}
+	return decisions, false
+}
+
+func (s *Server) offer(ctx context.Context, tx *index.Transaction, size int) ([]index.Decision, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timing.Commit)
+	defer cancel()
+	return s.cfg.Offer(ctx, tx, size)
+}
+
+// verdicts shows decisions on a transaction's frames.
+func verdicts(tx *index.Transaction, decisions []index.Decision) []client.FrameVerdict {
+	shown := make([]client.FrameVerdict, len(tx.Frames))
+	for i, f := range tx.Frames {
+		shown[i] = client.FrameVerdict{Output: f.Output, Protocol: string(f.Protocol), Operation: f.Operation(),
+			Verdict: string(decisions[i].Verdict), Reason: f.Malformed}
+		if f.Malformed == "" {
+			shown[i].ID = f.ID.String()
+		}
+	}
+	return shown
 }
 
 func badTransaction(err error) error { return badRequest("bad_transaction", "%v", err) }

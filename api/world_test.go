@@ -157,7 +157,7 @@ func (w *world) unmine() {
 
 func (w *world) seen(txs ...*index.Transaction) {
 	w.t.Helper()
-	if err := w.writer.Seen(context.Background(), txs); err != nil {
+	if _, err := w.writer.Seen(context.Background(), txs); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -21,7 +21,8 @@ type Sink interface {
 	Unconfirmed(ctx context.Context) ([]*index.Transaction, error)
 	Connect(ctx context.Context, blocks []*index.Block) error
 	Disconnect(ctx context.Context, height int32) error
-	Seen(ctx context.Context, txs []*index.Transaction) error
+	// Seen returns, for each transaction, how its frames are judged now.
+	Seen(ctx context.Context, txs []*index.Transaction) ([][]index.Decision, error)
 	// Drop says that unconfirmed transactions are gone, and why.
 	Drop(ctx context.Context, txids []frame.Hash, reason string) error
 }
@@ -86,18 +87,20 @@ type Follower struct {
 	failed  map[frame.Hash]int // how often in a row a block couldn't be had
 	unbar   time.Time          // when barred blocks are tried again
 	health  health
+	intake  intake
 }
 
 // NewFollower returns a follower; Run starts it.
 func NewFollower(source Source, sink Sink, config Config) *Follower {
 	config.defaults()
-	return &Follower{config: config, source: source, sink: sink, failed: map[frame.Hash]int{}}
+	return &Follower{config: config, source: source, sink: sink, failed: map[frame.Hash]int{}, intake: newIntake()}
 }
 
 // Run follows until ctx ends, which is no error, or the sink's blocks can't be
 // of this network. Other failures, of the source or the sink, are logged and
-// tried again: the index is as it was after the last commit.
+// tried again: the index is as it was after the last commit. It runs once.
 func (f *Follower) Run(ctx context.Context) error {
+	defer close(f.intake.stopped)
 	if err := f.Load(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -129,7 +132,7 @@ func (f *Follower) CatchUp(ctx context.Context) error {
 			return ctx.Err()
 		}
 		f.config.Logger.Warn("following the chain", "error", err, "again_in", backoff)
-		pause(ctx, backoff)
+		f.meanwhile(ctx, func() { pause(ctx, backoff) })
 	}
 }
 
@@ -258,7 +261,10 @@ func (f *Follower) headers(ctx context.Context) error {
 	ask := []frame.Hash{f.chain.parent(best)}
 	f.known = best == ask[0] // the genesis block, which all have
 	for len(ask) > 0 {
-		answer, err := f.source.Headers(ctx, f.chain.Locator(ask[0]))
+		var answer []Header
+		var err error
+		locator := f.chain.Locator(ask[0])
+		f.meanwhile(ctx, func() { answer, err = f.source.Headers(ctx, locator) })
 		if err != nil {
 			return fmt.Errorf("ask for headers: %w", err)
 		}
@@ -300,8 +306,10 @@ func (f *Follower) connect(ctx context.Context, path []Step) error {
 	if err := f.loadMempool(ctx); err != nil {
 		return err
 	}
+	f.intake.behind.Store(len(path) > farBehind)
+	defer f.intake.behind.Store(false)
 	ctx, cancel := context.WithCancel(ctx)
-	p := startPipeline(ctx, f.source, f.config.Params, path, f.mempool.conflicting())
+	p := startPipeline(ctx, f.source, f.config.Params, path, f.mempool, &f.health)
 	defer p.join()
 	defer cancel()
 	for {
@@ -326,86 +334,23 @@ func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
 		return err
 	}
 	clear(f.failed)
-	gone := map[frame.Hash]bool{}
+	confirmed, spent := map[frame.Hash]bool{}, map[frame.Hash]bool{}
 	frames := 0
 	for _, b := range batch {
 		for _, tx := range b.Transactions {
-			gone[tx.ID] = true
+			confirmed[tx.ID] = true
 			frames += len(tx.Frames)
 		}
 		for _, id := range b.Conflicts {
-			gone[id] = true
+			spent[id] = true
 		}
 	}
 	last := batch[len(batch)-1]
 	f.tip = last.Height
-	f.mempool.remove(gone)
+	f.mempool.remove(confirmed)
+	f.mempool.dropWithHeirs(spent)
 	f.health.connected(last)
 	f.config.Logger.Debug("connected", "blocks", len(batch), "frames", frames, "height", last.Height)
-	return nil
-}
-
-// wait takes in mempool transactions until something says that there may be new
-// blocks, or it is time to ask anyway.
-func (f *Follower) wait(ctx context.Context) {
-	timer := time.NewTimer(f.config.Poll)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-			return
-		case <-f.source.Wake():
-			return
-		case raw := <-f.source.Transactions():
-			if err := f.Take(ctx, f.waiting(raw)); err != nil {
-				f.config.Logger.Warn("saving unconfirmed transactions", "error", err)
-				return
-			}
-		}
-	}
-}
-
-const takeBatch = 4096 // transactions taken in at once
-
-// waiting collects a transaction and those that wait behind it.
-func (f *Follower) waiting(raw []byte) [][]byte {
-	batch := [][]byte{raw}
-	for len(batch) < takeBatch {
-		select {
-		case raw = <-f.source.Transactions():
-			batch = append(batch, raw)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
-// Take takes in transactions that entered a mempool, in the order given. What
-// carries no frame, or is no transaction, is passed over.
-func (f *Follower) Take(ctx context.Context, batch [][]byte) error {
-	var txs []*index.Transaction
-	for _, raw := range batch {
-		if _, ours, err := walk(raw, nil); err != nil || !ours {
-			continue
-		}
-		if tx, err := ReadTransaction(raw, f.config.Params.Network); err == nil {
-			txs = append(txs, tx)
-		}
-	}
-	if len(txs) == 0 {
-		return nil
-	}
-	prove(txs, f.config.Params.Network)
-	if err := f.sink.Seen(ctx, txs); err != nil {
-		f.forget() // they may be saved all the same: a commit's answer can be lost
-		return err
-	}
-	if f.mempool != nil {
-		f.mempool.add(txs, f.tip)
-	}
 	return nil
 }
 

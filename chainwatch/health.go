@@ -15,6 +15,9 @@ type Health struct {
 	Best    int32         // height of the best branch known
 	Since   time.Duration // since the source last answered
 	Trouble string        // a sentence when something is wrong, else empty
+
+	Proved     uint64 // frames of blocks whose signatures were proved since the start
+	Remembered uint64 // frames of blocks that had been proved while unconfirmed
 }
 
 type health struct {
@@ -34,6 +37,14 @@ func (h *health) connected(b *index.Block) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.h.Height = b.Height
+}
+
+// proving counts frames of blocks.
+func (h *health) proving(proved, remembered int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.h.Proved += uint64(proved)
+	h.h.Remembered += uint64(remembered)
 }
 
 func (h *health) synced(err error, trouble string) {

@@ -11,15 +11,17 @@ import (
 
 // A mempool is what the follower must know of the sink's unconfirmed
 // transactions: what they spend, so that a block which double-spends one drops
-// it, and since when they wait.
+// it, since when they wait, and what was proved of them.
 type mempool struct {
 	spent  Spent
 	since  map[frame.Hash]int32 // height of the index when this process first met it
 	missed map[frame.Hash]bool  // was not in the node's list when last looked
+	proofs *proofs
 }
 
 func newMempool(txs []*index.Transaction, height int32) *mempool {
-	m := &mempool{spent: Spent{}, since: map[frame.Hash]int32{}, missed: map[frame.Hash]bool{}}
+	m := &mempool{spent: Spent{}, since: map[frame.Hash]int32{}, missed: map[frame.Hash]bool{},
+		proofs: newProofs(proofsBytes)}
 	m.add(txs, height)
 	return m
 }
@@ -32,16 +34,47 @@ func (m *mempool) add(txs []*index.Transaction, height int32) {
 		for _, o := range tx.Spends {
 			m.spent.add(o, tx.ID)
 		}
+		m.proofs.remember(tx)
 	}
 }
 
 // remove forgets what is in a block, or gone.
 func (m *mempool) remove(gone map[frame.Hash]bool) {
 	m.spent.remove(gone)
+	m.proofs.forget(gone)
 	for id := range gone {
 		delete(m.since, id)
 		delete(m.missed, id)
 	}
+}
+
+// dropWithHeirs forgets what a block double-spends, and with it, as the sink
+// does, all that spends what it would have paid.
+func (m *mempool) dropWithHeirs(gone map[frame.Hash]bool) {
+	if len(gone) == 0 {
+		return
+	}
+	for before := 0; before < len(gone); {
+		before = len(gone)
+		for key, spenders := range m.spent {
+			if !gone[frame.Hash(key[:32])] {
+				continue
+			}
+			for _, id := range spenders {
+				gone[id] = true
+			}
+		}
+	}
+	m.remove(gone)
+}
+
+// has tells whether a transaction is known to be unconfirmed.
+func (m *mempool) has(id frame.Hash) bool {
+	if m == nil {
+		return false
+	}
+	_, ok := m.since[id]
+	return ok
 }
 
 // expired returns what has waited for so many blocks.
@@ -105,11 +138,8 @@ func (f *Follower) drop(ctx context.Context, ids []frame.Hash, reason string) er
 		return nil
 	}
 	f.config.Logger.Info("unconfirmed transactions are gone", "transactions", len(ids), "reason", reason)
-	if err := f.sink.Drop(ctx, ids, reason); err != nil {
-		return err
-	}
-	f.forget() // their heirs are gone too
-	return nil
+	f.forget() // their heirs are gone too, and if it fails nobody knows
+	return f.sink.Drop(ctx, ids, reason)
 }
 
 // tidy drops what has waited too long, and what the node says it no longer has.
@@ -124,9 +154,11 @@ func (f *Follower) tidy(ctx context.Context) error {
 	if !ok || f.mempool == nil || len(f.mempool.since) == 0 {
 		return nil
 	}
-	list, err := watcher.Mempool(ctx)
-	if err != nil {
-		return err
+	var list []frame.Hash
+	var err error
+	f.meanwhile(ctx, func() { list, err = watcher.Mempool(ctx) })
+	if err != nil || f.mempool == nil {
+		return err // what is unconfirmed isn't known for certain now
 	}
 	return f.drop(ctx, f.mempool.evicted(list), index.ReasonEvicted)
 }

@@ -1,6 +1,11 @@
 package chainwatch
 
-import "github.com/metaim/metaim/improtocol/frame"
+import (
+	"math/bits"
+
+	"github.com/metaim/metaim/chainwatch/doublesha"
+	"github.com/metaim/metaim/improtocol/frame"
+)
 
 // A merkleTree folds transaction ids into a root as they come, in memory that
 // grows with the logarithm of their number.
@@ -10,16 +15,38 @@ type merkleTree struct {
 	mutated bool           // two equal subtrees side by side: another list has the same root
 }
 
-func (m *merkleTree) add(id frame.Hash) {
-	i := 0
+func (m *merkleTree) add(id frame.Hash) { m.subtree(0, id) }
+
+// addAll adds ids in their order, and writes over them.
+func (m *merkleTree) addAll(ids []frame.Hash) {
+	for len(ids) > 0 {
+		height := bits.Len(uint(len(ids))) - 1 // of the largest full subtree that begins here
+		if m.count > 0 {
+			height = min(height, bits.TrailingZeros64(m.count))
+		}
+		level := ids[:1<<height]
+		ids = ids[1<<height:]
+		for len(level) > 1 {
+			for i := 0; i < len(level); i += 2 {
+				m.mutated = m.mutated || level[i] == level[i+1]
+			}
+			level = doublesha.Pairs(level)
+		}
+		m.subtree(height, level[0])
+	}
+}
+
+// subtree adds a full subtree of 2^height leaves by its root.
+func (m *merkleTree) subtree(height int, node frame.Hash) {
+	i := height
 	for ; m.count>>i&1 == 1; i++ {
-		if m.level[i] == id {
+		if m.level[i] == node {
 			m.mutated = true
 		}
-		id = join(m.level[i], id)
+		node = doublesha.Pair(m.level[i], node)
 	}
-	m.level[i] = id
-	m.count++
+	m.level[i] = node
+	m.count += 1 << height
 }
 
 // root returns the Merkle root: a level with an odd number of nodes repeats its
@@ -36,20 +63,13 @@ func (m *merkleTree) root() (root frame.Hash, ok bool) {
 	node := m.level[i]
 	for rest := m.count>>i - 1; rest > 0; { // rest counts the subtrees left of node at level i
 		if rest&1 == 1 {
-			node = join(m.level[i], node)
+			node = doublesha.Pair(m.level[i], node)
 			rest--
 		} else {
-			node = join(node, node)
+			node = doublesha.Pair(node, node)
 		}
 		rest >>= 1
 		i++
 	}
 	return node, true
-}
-
-func join(left, right frame.Hash) frame.Hash {
-	var b [64]byte
-	copy(b[:], left[:])
-	copy(b[32:], right[:])
-	return frame.HashOf(b[:])
 }

@@ -2,6 +2,7 @@ package chainwatch
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -52,6 +53,30 @@ func TestMerkleRoot(t *testing.T) {
 	}
 }
 
+// TestMerkleAddAll: ids that come in pieces of any length have the same root, and
+// the same repeats are refused.
+func TestMerkleAddAll(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for n := 1; n <= 3000; n += 1 + n/7 {
+		for _, twins := range []bool{false, true} {
+			list := leaves(n)
+			if twins {
+				list[n-1] = list[max(n-2, 0)]
+			}
+			want, wantOK := treeOf(list)
+			var tree merkleTree
+			for rest := list; len(rest) > 0; {
+				k := 1 + r.IntN(len(rest))
+				tree.addAll(rest[:k])
+				rest = rest[k:]
+			}
+			if got, ok := tree.root(); got != want || ok != wantOK {
+				t.Errorf("%d leaves, twins %v: got %s %v, want %s %v", n, twins, got, ok, want, wantOK)
+			}
+		}
+	}
+}
+
 // TestMerkleRepeats: lists with a part repeated at their end have the root of a
 // shorter one (CVE-2012-2459). All of them are refused.
 func TestMerkleRepeats(t *testing.T) {
@@ -70,6 +95,11 @@ func TestMerkleRepeats(t *testing.T) {
 			}
 			if root, ok := treeOf(list); ok {
 				t.Errorf("%d leaves, the last %d repeated: taken, root %s", n, width, root)
+			}
+			var tree merkleTree
+			tree.addAll(slices.Clone(list))
+			if root, ok := tree.root(); ok {
+				t.Errorf("%d leaves, the last %d repeated, added at once: taken, root %s", n, width, root)
 			}
 		}
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
-	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"golang.org/x/sync/errgroup"
 )
@@ -30,28 +28,24 @@ const ahead = 16 // blocks that are scanned and proved before they are saved
 // saves them. Blocks come out in order.
 type pipeline struct {
 	blocks chan *index.Block
+	proofs *proofs // what is proved already
+	health *health
 	failed error // set before blocks is closed
 }
 
 // startPipeline starts the two goroutines of a pipeline: one reads blocks from
 // the source, one proves their signatures on all cores. join waits for them.
-func startPipeline(ctx context.Context, source Source, params *Params, path []Step, spent Spent) *pipeline {
-	p := &pipeline{blocks: make(chan *index.Block, ahead)}
+// m is what is unconfirmed before the path's first block; health is told.
+func startPipeline(ctx context.Context, source Source, params *Params, path []Step, m *mempool, health *health) *pipeline {
+	p := &pipeline{blocks: make(chan *index.Block, ahead), proofs: m.proofs, health: health}
+	spent := m.conflicting()
 	scanned := make(chan *index.Block, ahead)
 	var group errgroup.Group // of a failed fetch, the blocks before it are still delivered
 	group.Go(func() error {
 		defer close(scanned)
 		return fetch(ctx, source, params, path, spent, scanned)
 	})
-	group.Go(func() error {
-		for b := range scanned {
-			prove(b.Transactions, params.Network)
-			if err := send(ctx, p.blocks, b); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	group.Go(func() error { return p.proveBlocks(ctx, params.Network, scanned) })
 	go func() {
 		p.failed = group.Wait()
 		close(p.blocks)
@@ -116,27 +110,6 @@ func fetchOne(ctx context.Context, source Source, scanner *Scanner, step Step, s
 		return nil, errors.New("the source sent another block")
 	}
 	return scan, nil
-}
-
-// prove recovers the keys of all frames, on all cores.
-func prove(txs []*index.Transaction, network frame.Network) {
-	if len(txs) == 0 {
-		return
-	}
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	const chunk = 16 // transactions: enough that handing over costs nothing beside the curve
-	for len(txs) > 0 {
-		part := txs[:min(chunk, len(txs))]
-		txs = txs[len(part):]
-		group.Go(func() error {
-			for _, tx := range part {
-				Prove(tx, network)
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // none of them fails
 }
 
 // batch collects blocks to be saved together: what is ready, up to the bounds.

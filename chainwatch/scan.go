@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/metaim/metaim/chainwatch/doublesha"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 )
@@ -42,6 +43,7 @@ type Scanner struct {
 	r       io.Reader
 	at, end int
 	read    int64
+	ids     doublesha.Queue
 }
 
 // NewScanner returns a scanner for blocks of a network.
@@ -49,11 +51,33 @@ func NewScanner(network frame.Network) *Scanner {
 	return &Scanner{network: network, buf: make([]byte, scanBuffer)}
 }
 
+// A judged reader hears what becomes of its block: sources whose readers have a
+// use for that give them these methods.
+type judged interface {
+	// OmitChecksum says, before anything is read, that a checksum of the
+	// transport needn't be checked: the Merkle root proves more.
+	OmitChecksum()
+	// Refuse says that what was read isn't the block that its header promises.
+	Refuse()
+}
+
 // Block reads a block to its end: header, count, transactions. It checks the
 // Merkle root, not the header's work. spent says what unconfirmed transactions
 // spend; it may be nil. It fails with ErrMerkleRoot, ErrBlockSize,
 // ErrTransaction or what the reader fails with.
 func (s *Scanner) Block(r io.Reader, spent Spent) (*Scan, error) {
+	judge, ok := r.(judged)
+	if ok {
+		judge.OmitChecksum()
+	}
+	scan, err := s.block(r, spent)
+	if ok && (errors.Is(err, ErrMerkleRoot) || errors.Is(err, ErrBlockSize) || errors.Is(err, ErrTransaction)) {
+		judge.Refuse()
+	}
+	return scan, err
+}
+
+func (s *Scanner) block(r io.Reader, spent Spent) (*Scan, error) {
 	s.r, s.at, s.end, s.read = r, 0, 0, 0
 	if cap(s.buf) > 16*scanBuffer {
 		s.buf = make([]byte, scanBuffer) // after a giant
@@ -69,13 +93,16 @@ func (s *Scanner) Block(r io.Reader, spent Spent) (*Scan, error) {
 		look = &conflicts{spent: spent, found: map[frame.Hash]bool{}}
 	}
 	var tree merkleTree
+	s.ids.Reset()
 	for i := range scan.Count {
-		id, err := s.transaction(scan, i, look)
-		if err != nil {
+		if err := s.transaction(scan, i, look); err != nil {
 			return nil, fmt.Errorf("transaction %d: %w", i, err)
 		}
-		tree.add(id)
+		if s.ids.Full() {
+			tree.addAll(s.ids.Take())
+		}
 	}
+	tree.addAll(s.ids.Take())
 	if err := s.finish(); err != nil {
 		return nil, err
 	}
@@ -88,6 +115,36 @@ func (s *Scanner) Block(r io.Reader, spent Spent) (*Scan, error) {
 	}
 	scan.Bytes = s.read
 	return scan, nil
+}
+
+// Walk goes over a whole block in memory: header, count, transactions, as on the
+// wire. It calls found with each transaction one of whose outputs begins as a
+// frame, and its index in the block; the bytes are those of the block. It hashes
+// nothing, so it is for blocks whose Merkle root was checked before. It returns
+// how many transactions there are, and fails with ErrBlockSize when the block
+// ends too early or too late.
+func Walk(block []byte, found func(i uint64, tx []byte)) (count uint64, err error) {
+	c := cursor{b: block}
+	c.bytes(HeaderSize)
+	count = c.varint()
+	if c.short {
+		return 0, ErrBlockSize
+	}
+	rest := block[c.at:]
+	for i := range count {
+		n, ours, err := walk(rest, nil)
+		if err != nil {
+			return 0, fmt.Errorf("transaction %d: %w", i, ErrBlockSize)
+		}
+		if ours {
+			found(i, rest[:n])
+		}
+		rest = rest[n:]
+	}
+	if len(rest) > 0 {
+		return 0, ErrBlockSize
+	}
+	return count, nil
 }
 
 // head reads the header and the number of transactions.
@@ -107,8 +164,8 @@ func (s *Scanner) head(scan *Scan) (count uint64, err error) {
 	}
 }
 
-// transaction walks the next transaction and returns its id.
-func (s *Scanner) transaction(scan *Scan, i uint64, look *conflicts) (frame.Hash, error) {
+// transaction walks the next transaction and queues its id.
+func (s *Scanner) transaction(scan *Scan, i uint64, look *conflicts) error {
 	for {
 		window := s.buf[s.at:s.end]
 		if look != nil {
@@ -117,30 +174,38 @@ func (s *Scanner) transaction(scan *Scan, i uint64, look *conflicts) (frame.Hash
 		n, ours, err := walk(window, look)
 		if err != nil {
 			if err := s.fill(2 * len(window)); err != nil {
-				return frame.Hash{}, err
+				return err
 			}
 			continue
 		}
-		raw := window[:n]
 		s.at += n
-		if !ours {
-			id := frame.HashOf(raw)
-			if look != nil {
-				look.settle(id)
-			}
-			return id, nil
+		if ours {
+			return s.take(scan, uint32(i), window[:n], look)
 		}
-		tx, err := ReadTransaction(append([]byte(nil), raw...), s.network)
-		if err != nil {
-			return frame.Hash{}, err
+		if look != nil && len(look.hits) > 0 {
+			id := frame.HashOf(window[:n])
+			look.settle(id)
+			s.ids.AddSum(id)
+			return nil
 		}
-		if look != nil {
-			look.settle(tx.ID)
-		}
-		tx.Index = uint32(i)
-		scan.Transactions = append(scan.Transactions, tx)
-		return tx.ID, nil
+		s.ids.Add(s.buf, s.at-n, s.at)
+		return nil
 	}
+}
+
+// take reads a transaction that carries frames.
+func (s *Scanner) take(scan *Scan, i uint32, raw []byte, look *conflicts) error {
+	tx, err := ReadTransaction(append([]byte(nil), raw...), s.network)
+	if err != nil {
+		return err
+	}
+	if look != nil {
+		look.settle(tx.ID)
+	}
+	tx.Index = i
+	scan.Transactions = append(scan.Transactions, tx)
+	s.ids.AddSum(tx.ID)
+	return nil
 }
 
 // fill reads on until the window holds so many bytes or the block ends, one byte
@@ -162,11 +227,12 @@ func (s *Scanner) fill(want int) error {
 	return nil
 }
 
-// more reads on behind what is in the buffer, making room first: what was walked
-// goes, and a transaction larger than the buffer doubles it, so that memory
-// follows what arrives and never what is claimed.
+// more reads on behind what is in the buffer, making room first when little is
+// left: what was walked goes, and a transaction larger than the buffer doubles it,
+// so that memory follows what arrives and never what is claimed.
 func (s *Scanner) more() error {
-	if s.at > 0 {
+	if s.at > 0 && len(s.buf)-s.end < len(s.buf)/8 {
+		s.ids.Flush() // what it reads moves
 		copy(s.buf, s.buf[s.at:s.end])
 		s.end -= s.at
 		s.at = 0
@@ -175,6 +241,7 @@ func (s *Scanner) more() error {
 		if len(s.buf) >= MaxTransaction {
 			return fmt.Errorf("%w: over %d bytes", ErrTransaction, MaxTransaction)
 		}
+		s.ids.Flush()
 		grown := make([]byte, 2*len(s.buf))
 		copy(grown, s.buf)
 		s.buf = grown

@@ -270,6 +270,105 @@ func TestScannerAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestWalk: what a walk finds is what a scan finds, and a block that ends too
+// early or too late is refused.
+func TestWalk(t *testing.T) {
+	txs := wireSmall()
+	block := wireBlock(txs...)
+	type ours struct {
+		index uint64
+		id    frame.Hash
+	}
+	var found []ours
+	count, err := Walk(block, func(i uint64, tx []byte) { found = append(found, ours{i, frame.HashOf(tx)}) })
+	if want := []ours{{2, frame.HashOf(txs[2])}, {4, frame.HashOf(txs[4])}}; err != nil || count != 5 || !slices.Equal(found, want) {
+		t.Errorf("got %v of %d transactions, %v, want %v of 5", found, count, err, want)
+	}
+	nothing := func(uint64, []byte) {}
+	for n := range block {
+		if count, err := Walk(block[:n], nothing); !errors.Is(err, ErrBlockSize) || count != 0 {
+			t.Errorf("cut to %d bytes: got %d, %v, want %v", n, count, err, ErrBlockSize)
+		}
+	}
+	if count, err := Walk(append(slices.Clone(block), 0), nothing); !errors.Is(err, ErrBlockSize) || count != 0 {
+		t.Errorf("a byte behind it: got %d, %v, want %v", count, err, ErrBlockSize)
+	}
+	if got := testing.AllocsPerRun(10, func() { _, _ = Walk(block, nothing) }); got > 0 {
+		t.Errorf("got %v allocations, want none", got)
+	}
+}
+
+// judgedReader notes what it is told of its block.
+type judgedReader struct {
+	io.Reader
+	omitted, refused bool
+}
+
+func (j *judgedReader) OmitChecksum() { j.omitted = true }
+func (j *judgedReader) Refuse()       { j.refused = true }
+
+// TestScannerJudges: a reader needn't check what the Merkle root proves, and hears
+// when the block is none.
+func TestScannerJudges(t *testing.T) {
+	block := wireBlock(wireSmall()...)
+	changed := slices.Clone(block)
+	changed[len(block)-1] ^= 1
+	for _, c := range []struct {
+		name    string
+		r       io.Reader
+		refused bool
+	}{
+		{"a good block", bytes.NewReader(block), false},
+		{"a changed block", bytes.NewReader(changed), true},
+		{"a block that is cut", bytes.NewReader(block[:len(block)-1]), true},
+		{"a line that goes dead", io.MultiReader(bytes.NewReader(block[:200]), iotest.ErrReader(io.ErrClosedPipe)), false},
+	} {
+		r := &judgedReader{Reader: c.r}
+		_, err := NewScanner(frame.Regtest).Block(r, nil)
+		if !r.omitted || r.refused != c.refused {
+			t.Errorf("%s: %v; checksum omitted %v, refused %v, want refused %v", c.name, err, r.omitted, r.refused, c.refused)
+		}
+	}
+}
+
+// TestScannerManyTransactions: blocks larger than the buffer and than the queue
+// of ids, of transactions of all lengths, some of them ours, in pieces too.
+func TestScannerManyTransactions(t *testing.T) {
+	txs := [][]byte{wireCoinbase}
+	for i := range 9000 {
+		script := wireForeign
+		if i%500 == 3 {
+			script = wireMessage
+		}
+		txs = append(txs, wireTx([]wireInput{{byte(i) | 1, make([]byte, i*7%900)}}, script, wirePay(byte(i>>8))))
+	}
+	block := wireBlock(txs...)
+	s := NewScanner(frame.Regtest)
+	whole, err := s.Block(bytes.NewReader(block), nil)
+	if err != nil || whole.Count != 9001 || len(whole.Transactions) != 18 {
+		t.Fatalf("got %+v, %v, want 9,001 transactions, 18 of them ours", whole, err)
+	}
+	for i, tx := range whole.Transactions {
+		if want := frame.HashOf(txs[tx.Index]); tx.ID != want || tx.Index != uint32(500*i+4) {
+			t.Errorf("transaction %d of ours: got %d %s, want %d %s", i, tx.Index, tx.ID, 500*i+4, want)
+		}
+	}
+	got, err := s.Block(&lazy{r: bytes.NewReader(block)}, Spent{wireInput{from: 9}.outpoint(): {{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := summary(got), summary(whole); a != b {
+		t.Errorf("in pieces: got %s\nwant %s", a, b)
+	}
+	for _, at := range []int{len(block) / 3, len(block) - 1} {
+		changed := slices.Clone(block)
+		changed[at-2] ^= 1
+		if _, err := s.Block(bytes.NewReader(changed), nil); err == nil {
+			t.Errorf("byte %d of %d changed: got no error", at-2, len(block))
+		}
+	}
+}
+
 func BenchmarkScannerForeign(b *testing.B) {
 	block := foreignBlock(10_000)
 	s := NewScanner(frame.Regtest)

@@ -3,6 +3,7 @@ package chainwatch
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/metaim/metaim/improtocol"
@@ -78,26 +79,63 @@ func (c *cursor) varint() uint64 {
 // one of its outputs begins as a frame. It allocates nothing. It fails with
 // errShort when b ends first. spends, when not nil, is asked about each outpoint.
 func walk(b []byte, spends *conflicts) (n int, ours bool, err error) {
-	c := cursor{b: b}
-	c.skip(4)
-	for inputs := c.varint(); inputs > 0 && !c.short; inputs-- {
-		outpoint := c.bytes(36)
-		c.bytes(c.varint())
-		c.skip(4)
-		if spends != nil && !c.short {
-			spends.look(outpoint)
+	inputs, at := oneByte(b, 4)
+	if inputs >= 0xfd {
+		inputs, at = length(b, 4)
+	}
+	for ; inputs > 0; inputs-- {
+		script, from := oneByte(b, at+36)
+		if script >= 0xfd {
+			script, from = length(b, at+36)
 		}
+		if script > uint64(len(b)-from) {
+			return 0, false, errShort
+		}
+		if spends != nil {
+			spends.look(b[at : at+36])
+		}
+		at = from + int(script) + 4
 	}
-	for outputs := c.varint(); outputs > 0 && !c.short; outputs-- {
-		c.skip(8)
-		script := c.bytes(c.varint())
-		ours = ours || maybeOurs(script) && frame.Ours(script)
+	outputs, from := oneByte(b, at)
+	if outputs >= 0xfd {
+		outputs, from = length(b, at)
 	}
-	c.skip(4)
-	if c.short {
+	at = from
+	for ; outputs > 0; outputs-- {
+		script, from := oneByte(b, at+8)
+		if script >= 0xfd {
+			script, from = length(b, at+8)
+		}
+		if script > uint64(len(b)-from) {
+			return 0, false, errShort
+		}
+		at = from + int(script)
+		ours = ours || maybeOurs(b[from:at]) && frame.Ours(b[from:at])
+	}
+	if at > len(b)-4 {
 		return 0, false, errShort
 	}
-	return c.at, ours, nil
+	return at + 4, ours, nil
+}
+
+// oneByte reads a length that takes one byte, as nearly all do: where it returns
+// 0xfd or more, length must be asked. It is small, to be inlined.
+func oneByte(b []byte, at int) (n uint64, from int) {
+	if at < len(b) {
+		return uint64(b[at]), at + 1
+	}
+	return 0xff, at
+}
+
+// length reads the length that stands at an offset, and where what it counts
+// begins: never behind the end of b. Of a length that b doesn't hold whole it
+// returns one that no b is long enough for.
+func length(b []byte, at int) (n uint64, from int) {
+	c := cursor{b: b, at: min(at, len(b))}
+	if n = c.varint(); c.short {
+		return math.MaxUint64, len(b)
+	}
+	return n, c.at
 }
 
 // maybeOurs is the test that nearly every output fails at once.
@@ -187,28 +225,6 @@ func readFrame(script []byte, network frame.Network) *index.Frame {
 	return f
 }
 
-// Prove recovers the keys of the frames' signatures: the costly part of judging
-// them, and one that needs no state.
-func Prove(tx *index.Transaction, network frame.Network) {
-	for _, f := range tx.Frames {
-		if f.Malformed != "" {
-			continue
-		}
-		preimage := f.Preimage(network)
-		f.Proofs = f.Proofs[:0]
-		for _, field := range signatures(f) {
-			f.Proofs = append(f.Proofs, frame.Prove(preimage, field))
-		}
-	}
-}
-
-func signatures(f *index.Frame) [][]byte {
-	if f.Message != nil {
-		return [][]byte{f.Message.Signature}
-	}
-	return f.Record.Signatures
-}
-
 // Spent says which unconfirmed transactions with frames spend an outpoint, as on
 // the wire. More than one may: only a block decides.
 type Spent map[[36]byte][]frame.Hash
@@ -222,12 +238,18 @@ func (s Spent) add(o index.Outpoint, by frame.Hash) {
 
 // remove forgets transactions.
 func (s Spent) remove(gone map[frame.Hash]bool) {
+	if len(gone) == 0 {
+		return
+	}
+	isGone := func(id frame.Hash) bool { return gone[id] }
 	for key, list := range s {
-		kept := slices.DeleteFunc(slices.Clone(list), func(id frame.Hash) bool { return gone[id] })
-		switch {
-		case len(kept) == 0:
+		if !slices.ContainsFunc(list, isGone) {
+			continue
+		}
+		kept := slices.DeleteFunc(slices.Clone(list), isGone)
+		if len(kept) == 0 {
 			delete(s, key)
-		case len(kept) < len(list):
+		} else {
 			s[key] = kept
 		}
 	}

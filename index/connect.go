@@ -14,6 +14,7 @@ type change struct {
 	rules   *Rules
 	events  []*Event
 	pending *Facts
+	at      nprotocol.Moment // where unconfirmed frames stand, while pending is set
 }
 
 func (c *change) connect(blocks []*Block) error {

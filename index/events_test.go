@@ -74,7 +74,8 @@ func (l *life) undo(height int32) {
 
 func (l *life) seen(txs ...*index.Transaction) {
 	l.t.Helper()
-	l.check(l.w.Seen(context.Background(), txs))
+	_, err := l.w.Seen(context.Background(), txs)
+	l.check(err)
 }
 
 // says compares the events since the last time: kind, height of its block or -,

@@ -15,6 +15,24 @@ type Facts struct {
 	Keys     map[frame.KeyHash][]byte // public keys proved by valid frames
 	Ledger   *nprotocol.Ledger        // names that resolve, peers, time stamps
 	Pending  *nprotocol.Ledger        // what records are judged by: Ledger itself, or beyond it unconfirmed
+
+	inputsOf *Transaction // whose inputs these are
+	inputs   map[frame.KeyHash][]byte
+}
+
+// inputKeys returns the public keys of a transaction's inputs by what their
+// addresses name. Each is hashed once, however many frames ask: a transaction may
+// have thousands of both.
+func (f *Facts) inputKeys(tx *Transaction) map[frame.KeyHash][]byte {
+	if f.inputsOf != tx {
+		f.inputsOf, f.inputs = tx, make(map[frame.KeyHash][]byte, len(tx.InputKeys))
+		for _, key := range tx.InputKeys {
+			if h := frame.HashKey(key); f.inputs[h] == nil {
+				f.inputs[h] = key
+			}
+		}
+	}
+	return f.inputs
 }
 
 // NewFacts returns the facts of an empty chain.

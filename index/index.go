@@ -126,15 +126,14 @@ func (t *Transaction) Reached() []frame.KeyHash {
 // Pays tells whether an output pays to the address, whatever its value.
 func (t *Transaction) Pays(address frame.KeyHash) bool { return slices.Contains(t.Outputs, address) }
 
-// candidates yields the public keys that a DER signature of the frame may be of:
-// those of the inputs, then the one that the frame names, then the one proved
-// earlier for the address (nil when there is none).
-func (t *Transaction) candidates(f *Frame, proved []byte) iter.Seq[[]byte] {
+// candidates yields the public keys that a DER signature of the frame by an
+// address may be of: that of an input, then the one that the frame names, then
+// the one proved earlier for the address (nil when there is none). inputs has the
+// keys of the inputs by what their addresses name.
+func candidates(inputs map[frame.KeyHash][]byte, f *Frame, address frame.KeyHash, proved []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for _, key := range t.InputKeys {
-			if !yield(key) {
-				return
-			}
+		if key := inputs[address]; key != nil && !yield(key) {
+			return
 		}
 		if key, ok := improtocol.PublicKey(f.Other()); ok && !yield(key) {
 			return
@@ -198,11 +197,15 @@ type Entry struct {
 // Recipients returns the addresses that this occurrence reaches, without the
 // source.
 func (e *Entry) Recipients() []frame.KeyHash {
-	reached := e.Tx.Reached()
-	if e.Address == nil {
+	return recipients(e.Tx.Reached(), e.Address)
+}
+
+// recipients takes the source out of a list of its own.
+func recipients(reached []frame.KeyHash, source *frame.KeyHash) []frame.KeyHash {
+	if source == nil {
 		return reached
 	}
-	return slices.DeleteFunc(reached, func(h frame.KeyHash) bool { return h == *e.Address })
+	return slices.DeleteFunc(reached, func(h frame.KeyHash) bool { return h == *source })
 }
 
 // A Tip is the block that an index ends with.

@@ -137,10 +137,11 @@ func (r *Rules) signers(facts *Facts, tx *Transaction, f *Frame, of []frame.KeyH
 	var preimage []byte
 	keys := make([][]byte, len(of))
 	for i, address := range of {
-		if preimage == nil && !f.Proofs[i].Signature.Recoverable() {
-			preimage = f.Preimage(r.Network)
+		var inputs map[frame.KeyHash][]byte
+		if s := f.Proofs[i].Signature; s.Readable() && !s.Recoverable() { // keys must be tried
+			preimage, inputs = f.Preimage(r.Network), facts.inputKeys(tx)
 		}
-		key, verdict := f.Proofs[i].Check(preimage, address, tx.candidates(f, facts.Keys[address]))
+		key, verdict := f.Proofs[i].Check(preimage, address, candidates(inputs, f, address, facts.Keys[address]))
 		if verdict != frame.Valid {
 			return nil, verdict
 		}

@@ -41,9 +41,10 @@ func stateHash(prev [32]byte, b *Block, decisions [][]Decision, ledger *nprotoco
 	d.Write(b.Hash[:])
 	names, peers := map[string]bool{}, map[nprotocol.PeerKey]bool{}
 	for i, tx := range b.Transactions {
+		reached := tx.Reached()
 		for j, f := range tx.Frames {
 			decision := decisions[i][j]
-			d.frame(tx, f, decision)
+			d.frame(tx, f, decision, reached)
 			if decision.Verdict == frame.Valid && f.Record != nil {
 				touch(f.Record, names, peers)
 			}
@@ -60,7 +61,7 @@ func stateHash(prev [32]byte, b *Block, decisions [][]Decision, ledger *nprotoco
 	return [32]byte(d.Sum(nil))
 }
 
-func (d digest) frame(tx *Transaction, f *Frame, decision Decision) {
+func (d digest) frame(tx *Transaction, f *Frame, decision Decision, reached []frame.KeyHash) {
 	d.Write(tx.ID[:])
 	d.number(int64(tx.Index))
 	d.number(int64(f.Output))
@@ -75,10 +76,9 @@ func (d digest) frame(tx *Transaction, f *Frame, decision Decision) {
 	if f.Message == nil {
 		return
 	}
-	e := Entry{Tx: tx, Frame: f, Decision: decision}
-	recipients := e.Recipients()
-	d.number(int64(len(recipients)))
-	for _, h := range recipients {
+	to := recipients(slices.Clone(reached), decision.Address)
+	d.number(int64(len(to)))
+	for _, h := range to {
 		d.Write(h[:])
 	}
 }

@@ -93,7 +93,7 @@ func (c *change) rejudge() error {
 			changed = append(changed, p)
 		}
 	}
-	c.pending = facts
+	c.pending, c.at = facts, at
 	_, err = c.Save(changed)
 	return err
 }
@@ -115,54 +115,78 @@ func (c *change) rejudgeOne(facts *Facts, s *Saved, p *Placed, at nprotocol.Mome
 	return changed
 }
 
-func (c *change) see(txs []*Transaction) error {
+// see takes in unconfirmed transactions, and tells how the frames of each are
+// judged now, of those that the index had already as well.
+func (c *change) see(txs []*Transaction) ([][]Decision, error) {
+	if c.pending == nil {
+		if err := c.rejudge(); err != nil {
+			return nil, err
+		}
+	}
 	txids := make([]frame.Hash, len(txs))
 	for i, tx := range txs {
 		txids[i] = tx.ID
 	}
 	saved, err := c.Lookup(txids)
 	if err != nil {
-		return err
-	}
-	if c.pending == nil {
-		if err := c.rejudge(); err != nil {
-			return err
-		}
+		return nil, err
 	}
 	var fresh []*Transaction
 	var placed []*Placed
 	back := false // some were dropped and are back, at their old place in the order
-	taken := map[frame.Hash]bool{}
+	decided := make(map[frame.Hash]*Placed, len(txs))
 	for _, tx := range txs {
 		old := saved[tx.ID]
-		if taken[tx.ID] || old != nil && old.State != Dropped {
+		if decided[tx.ID] != nil {
 			continue
 		}
-		taken[tx.ID] = true
+		if old != nil && old.State != Dropped {
+			decided[tx.ID] = &Placed{Decisions: old.decisions()}
+			continue
+		}
 		p := &Placed{Tx: tx, State: Seen, Height: -1}
 		if old != nil {
 			p.Row, back = old.Row, true
 		}
+		decided[tx.ID] = p
 		fresh = append(fresh, tx)
 		placed = append(placed, p)
 	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	if err := c.seeFresh(fresh, placed); err != nil {
-		return err
+	if len(fresh) > 0 {
+		if err := c.seeFresh(fresh, placed); err != nil {
+			return nil, err
+		}
 	}
 	if back {
-		return c.rejudge()
+		return c.seeAgain(txids)
 	}
-	return nil
+	decisions := make([][]Decision, len(txs))
+	for i, id := range txids {
+		decisions[i] = decided[id].Decisions
+	}
+	return decisions, nil
+}
+
+// seeAgain judges everything in its order, which isn't the one in which the
+// transactions came, and tells what became of these.
+func (c *change) seeAgain(txids []frame.Hash) ([][]Decision, error) {
+	if err := c.rejudge(); err != nil {
+		return nil, err
+	}
+	saved, err := c.Lookup(txids)
+	if err != nil {
+		return nil, err
+	}
+	decisions := make([][]Decision, len(txids))
+	for i, id := range txids {
+		if s := saved[id]; s != nil {
+			decisions[i] = s.decisions()
+		}
+	}
+	return decisions, nil
 }
 
 func (c *change) seeFresh(fresh []*Transaction, placed []*Placed) error {
-	tip, err := c.Tip()
-	if err != nil {
-		return err
-	}
 	n := newNeeds(c.rules)
 	n.add(fresh)
 	facts, err := n.facts(c)
@@ -170,10 +194,9 @@ func (c *change) seeFresh(fresh []*Transaction, placed []*Placed) error {
 		return err
 	}
 	c.pending.extend(facts)
-	at := provisional(tip)
 	for i, tx := range fresh {
 		for _, f := range tx.Frames {
-			placed[i].Decisions = append(placed[i].Decisions, c.rules.Judge(c.pending, tx, f, at))
+			placed[i].Decisions = append(placed[i].Decisions, c.rules.Judge(c.pending, tx, f, c.at))
 		}
 	}
 	arrivals, err := c.Save(placed)

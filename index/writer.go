@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/nprotocol"
 )
 
 // Reasons why a transaction is dropped. docs/spec/index.md, "Events".
@@ -28,6 +29,7 @@ type Writer struct {
 	// pending are the facts after all unconfirmed frames, or nil when they must
 	// be folded anew. A copy of what the store says, never more.
 	pending *Facts
+	at      nprotocol.Moment // where unconfirmed frames stand, by the tip of pending
 }
 
 // NewWriter returns a writer of the store. wake, if not nil, is called after
@@ -62,7 +64,7 @@ func (w *Writer) BlockAt(ctx context.Context, height int32) (tip Tip, err error)
 func (w *Writer) update(ctx context.Context, write func(*change) error) error {
 	var c *change
 	err := w.store.Update(ctx, func(tx Tx) error {
-		c = &change{Tx: tx, rules: &w.rules, pending: w.pending}
+		c = &change{Tx: tx, rules: &w.rules, pending: w.pending, at: w.at}
 		if err := write(c); err != nil {
 			return err
 		}
@@ -72,7 +74,7 @@ func (w *Writer) update(ctx context.Context, write func(*change) error) error {
 		w.pending = nil
 		return err
 	}
-	w.pending = c.pending
+	w.pending, w.at = c.pending, c.at
 	if len(c.events) > 0 {
 		w.wake()
 	}
@@ -103,9 +105,18 @@ func (w *Writer) Disconnect(ctx context.Context, height int32) error {
 }
 
 // Seen adds unconfirmed transactions in the order given. Those that the index
-// has already are passed over.
-func (w *Writer) Seen(ctx context.Context, txs []*Transaction) error {
-	return w.update(ctx, func(c *change) error { return c.see(txs) })
+// has already are passed over. It returns, for each transaction, how the index
+// judges its frames after that: those that it had already have the decisions of
+// where they stand, which may be a block.
+func (w *Writer) Seen(ctx context.Context, txs []*Transaction) (decisions [][]Decision, err error) {
+	err = w.update(ctx, func(c *change) (err error) {
+		decisions, err = c.see(txs)
+		return err
+	})
+	if err != nil {
+		return nil, err // what was decided isn't saved
+	}
+	return decisions, nil
 }
 
 // Drop says that unconfirmed transactions are gone, with the reason.

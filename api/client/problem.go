@@ -26,7 +26,8 @@ const (
 	CodeSlowConsumer  = "slow_consumer"    // a subscriber read too slowly
 	CodeHistory       = "history_replaced" // the server changed to another history
 	CodeShutdown      = "shutting_down"
-	CodeLimit         = "limit" // a subscription reached the limit it asked for
+	CodeLimit         = "limit"           // a subscription reached the limit it asked for
+	CodeTooManyFaults = "too_many_faults" // a WebSocket asked again and again for what can't be
 )
 
 func (p *Problem) Error() string {

@@ -18,6 +18,7 @@ type Limits struct {
 	Filters          int   `json:"filters"`           // of one subscription
 	FilterValues     int   `json:"filter_values"`     // of one list in a filter
 	QueueBytes       int   `json:"queue_bytes"`       // waiting for one connection
+	Requests         int   `json:"requests"`          // a second, on one WebSocket; more are read later
 }
 
 // A Registration is an address that operations must pay, from a height on.
@@ -217,7 +218,8 @@ type Transaction struct {
 }
 
 // A FrameVerdict is what the rules say of a frame in a transaction that was
-// handed in, as it would be judged now.
+// handed in: as the index has it, or where it hasn't yet, as it would be judged
+// now.
 type FrameVerdict struct {
 	Output    uint32 `json:"vout"`
 	Protocol  string `json:"protocol"`
@@ -227,10 +229,14 @@ type FrameVerdict struct {
 	Reason    string `json:"reason,omitempty"`
 }
 
-// A Submitted is the answer to a transaction that was taken.
+// A Submitted is the answer to a transaction that the network took. With Indexed
+// the server's index has it too, durably: the verdicts are those that it holds,
+// and the events are in its log. Without, the index takes it in when a node
+// announces it or a block has it; Frames may be empty when it couldn't be asked.
 type Submitted struct {
-	TxID   string         `json:"txid"`
-	Frames []FrameVerdict `json:"frames"`
+	TxID    string         `json:"txid"`
+	Indexed bool           `json:"indexed,omitempty"`
+	Frames  []FrameVerdict `json:"frames"`
 }
 
 // A Block is a block that was connected or disconnected.

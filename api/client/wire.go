@@ -74,6 +74,7 @@ type Reply struct {
 	Tip     *Tip    `json:"tip,omitempty"`
 
 	// ok of a pub.
-	TxID   string         `json:"txid,omitempty"`
-	Frames []FrameVerdict `json:"frames,omitempty"`
+	TxID    string         `json:"txid,omitempty"`
+	Indexed bool           `json:"indexed,omitempty"`
+	Frames  []FrameVerdict `json:"frames,omitempty"`
 }

@@ -35,7 +35,9 @@ type blockAnswer struct {
 // time, so that with all of them busy Block waits. ctx governs the reading too.
 //
 // Reading ends with io.EOF after a whole block whose checksum is right, and with
-// an error when the node fails; then the next call turns to another node. The
+// an error when the node fails; then the next call turns to another node. A
+// [chainwatch.Scanner] checks the Merkle root instead of the checksum, and what it
+// refuses counts as the node's failure too. The
 // error of Block tells for each node why it doesn't give the block: ErrNotFound,
 // ErrNoAnswer, ErrWrongBlock, ...
 func (s *Source) Block(ctx context.Context, hash frame.Hash) (io.ReadCloser, error) {

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/simchain"
 )
 
 // onBlock acts on requests for blocks only.
@@ -136,6 +138,52 @@ func TestBlockFailsMidway(t *testing.T) {
 			}
 			if got, err = readBlock(t, s, hash); err != nil || !bytes.Equal(got, block) {
 				t.Errorf("again: got %d bytes, %v, want %d", len(got), err, len(block))
+			}
+		})
+	}
+}
+
+// TestScannedBlock has nodes whose blocks are scanned: the Merkle root decides, not
+// the checksum, and a false block counts against the node.
+func TestScannedBlock(t *testing.T) {
+	tree := simchain.NewTree()
+	mined := tree.Mine(tree.Genesis, 1_700_000_000, nil)
+	block := mined.Bytes()
+	whole := rawMessage(regtest.Magic, "block", block)
+	wrongSum := bytes.Clone(whole)
+	wrongSum[20]++
+	changed := bytes.Clone(block)
+	changed[len(block)-1]++
+	changedLater := bytes.Clone(whole)
+	changedLater[len(whole)-1]++
+	tests := []struct {
+		name     string
+		message  []byte
+		err      error
+		failures int
+	}{
+		{"good", whole, nil, 0},
+		{"good, with a wrong checksum", wrongSum, nil, 0},
+		{"changed, with a right checksum", rawMessage(regtest.Magic, "block", changed), chainwatch.ErrMerkleRoot, 1},
+		{"changed on the way", changedLater, chainwatch.ErrMerkleRoot, 1},
+		{"with a byte too many", rawMessage(regtest.Magic, "block", append(bytes.Clone(block), 0)), chainwatch.ErrBlockSize, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			node := (&fakeNode{on: onBlock(func(c *fakeConn, _ frame.Hash) { c.bytes(tt.message) })}).start(t)
+			s := run(t, shortLimits(node.addr))
+			r, err := s.Block(within(t), mined.Hash)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if _, err := chainwatch.NewScanner(frame.Regtest).Block(r, nil); !errors.Is(err, tt.err) {
+				t.Errorf("got %v, want %v", err, tt.err)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if got := s.slots[0].failures; got != tt.failures {
+				t.Errorf("the node has %d failures, want %d", got, tt.failures)
 			}
 		})
 	}

@@ -46,6 +46,19 @@ func (b *blockStream) begin(ctx context.Context) {
 	})
 }
 
+// OmitChecksum has the block read without the message's checksum, which costs as
+// much as the scan, for a reader that checks the Merkle root: whoever sends a
+// false block can give it a right checksum.
+func (b *blockStream) OmitChecksum() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sum = nil
+}
+
+// Refuse puts the node behind the others for the next blocks: what it sent isn't
+// the block.
+func (b *blockStream) Refuse() { b.session.source.blockFailed(b.session.slot) }
+
 // Read implements io.Reader.
 func (b *blockStream) Read(p []byte) (int, error) {
 	b.mu.Lock()

@@ -22,6 +22,7 @@ var (
 	rpcSetting    = setting{"node-rpc", "METAIM_NODE_RPC", "", "URL of the node's RPC, with user and password, for submitting; better given in the environment"}
 	nodeDirectory = setting{"devnet-dir", "METAIM_DEVNET_DIR", "", "folder of a running metaim devnet to follow, instead of --peer and --node-rpc"}
 	logSetting    = setting{"log", "METAIM_LOG", "info", "debug, info, warn or error"}
+	pprofSetting  = setting{"pprof", "METAIM_PPROF", "", "host:port on loopback to serve Go profiles on, such as 127.0.0.1:6060 (default: nowhere)"}
 	originSetting = setting{"origins", "METAIM_ORIGINS", "", "origins of web pages that may use the server, joined by commas"}
 )
 
@@ -52,7 +53,7 @@ until the first is gone. With --read-only any number serve what it has written.`
 		},
 	}
 	c.Flags().BoolVar(&readOnly, "read-only", false, "serve what another process writes")
-	for _, s := range []setting{networkSetting, homeSetting, storeSetting, listenSetting, sourceSetting, zmqSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting} {
+	for _, s := range []setting{networkSetting, homeSetting, storeSetting, listenSetting, sourceSetting, zmqSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting, pprofSetting} {
 		s.add(c)
 	}
 	return c
@@ -67,6 +68,9 @@ func serviceOf(c *cobra.Command, p *program, readOnly bool) (*service, error) {
 		}
 	}
 	s := &service{readOnly: readOnly, listen: listenSetting.value(c, p), origins: list(originSetting.value(c, p))}
+	if s.profiles = pprofSetting.value(c, p); s.profiles != "" {
+		fault(checkLoopback(s.profiles))
+	}
 	var err error
 	s.network, err = networkOf(c, p)
 	fault(err)

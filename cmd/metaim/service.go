@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/metaim/metaim/api"
-	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -29,6 +28,7 @@ type service struct {
 	rpc      *noderpc.Client // of a node that takes transactions; nil: none are taken
 	local    *localNode      // of a devnet, instead of rpc and the addresses of peers
 	origins  []string
+	profiles string // the loopback address where profiles are served; "": nowhere
 	logger   *slog.Logger
 	ready    func(url string) // called when the server listens
 }
@@ -46,9 +46,14 @@ func (s *service) run(ctx context.Context) (err error) {
 	}
 	defer listener.Close()
 	group, ctx := errgroup.WithContext(ctx)
+	if err := s.serveProfiles(ctx, group); err != nil {
+		return err
+	}
 	config := api.Config{
 		Index: store, Rules: index.DefaultRules(s.network), Version: version, Logger: s.logger.With("part", "api"),
-		Submit: s.submit(), Preview: s.preview(store), AllowedOrigins: s.origins,
+		Submit: s.submit(), AllowedOrigins: s.origins,
+		Read:  func(raw []byte) (*index.Transaction, error) { return chainwatch.ReadTransaction(raw, s.network) },
+		Prove: func(tx *index.Transaction) { chainwatch.Prove(tx, s.network) },
 	}
 	if s.readOnly {
 		err = s.listenTo(ctx, store, &config)
@@ -78,7 +83,7 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group, store index
 	})
 	follower := chainwatch.NewFollower(s.source, writer,
 		chainwatch.Config{Params: chainwatch.ParamsOf(s.network), Logger: s.logger.With("part", "follower")})
-	config.Wake, config.Ready = wake, readiness(follower)
+	config.Wake, config.Ready, config.Offer = wake, readiness(follower), follower.Offer
 	group.Go(func() error { return s.source.Run(ctx) })
 	group.Go(func() error { return follower.Run(ctx) })
 }
@@ -125,35 +130,6 @@ func (s *service) submit() func(context.Context, []byte) (frame.Hash, error) {
 		return nil
 	}
 	return broadcast.NewNodeRPC(s.rpc).Submit
-}
-
-// preview judges a transaction that somebody hands in.
-func (s *service) preview(store index.Store) func(context.Context, []byte) ([]client.FrameVerdict, error) {
-	rules := index.DefaultRules(s.network)
-	return func(ctx context.Context, raw []byte) (verdicts []client.FrameVerdict, err error) {
-		tx, err := chainwatch.ReadTransaction(raw, s.network)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", api.ErrNotTransaction, err)
-		}
-		chainwatch.Prove(tx, s.network)
-		var decisions []index.Decision
-		err = store.View(ctx, func(v index.View) error {
-			decisions, err = index.Preview(v, &rules, tx)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		for i, f := range tx.Frames {
-			v := client.FrameVerdict{Output: f.Output, Protocol: string(f.Protocol), Operation: f.Operation(),
-				Verdict: string(decisions[i].Verdict), Reason: f.Malformed}
-			if f.Malformed == "" {
-				v.ID = f.ID.String()
-			}
-			verdicts = append(verdicts, v)
-		}
-		return verdicts, nil
-	}
 }
 
 func readiness(f *chainwatch.Follower) func() error {

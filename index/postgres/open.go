@@ -58,6 +58,7 @@ func open(ctx context.Context, url string, config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	pooled.ConnConfig.Tracer = config.Trace
 	s := &Store{config: config, log: config.Logger, news: make(chan int64, 1)}
 	s.life, s.end = context.WithCancel(context.Background())
 	if s.log == nil {

@@ -29,10 +29,11 @@ import (
 
 // Config says how a database is opened.
 type Config struct {
-	Network  frame.Network // that the index is of
-	ReadOnly bool          // read what another process writes; the index must be there
-	Wait     bool          // wait for the process that writes to end; else ErrLocked
-	Logger   *slog.Logger  // nil: no log
+	Network  frame.Network   // that the index is of
+	ReadOnly bool            // read what another process writes; the index must be there
+	Wait     bool            // wait for the process that writes to end; else ErrLocked
+	Logger   *slog.Logger    // nil: no log
+	Trace    pgx.QueryTracer // is told of every statement; nil: nobody is
 }
 
 // Errors of Open and of a store. They arrive wrapped in a sentence, which never

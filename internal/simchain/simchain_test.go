@@ -230,8 +230,8 @@ func (s *sink) Connect(_ context.Context, blocks []*index.Block) error {
 	s.tip = index.Tip{Height: last.Height, Hash: last.Hash, Header: last.Header}
 	return nil
 }
-func (s *sink) Seen(_ context.Context, txs []*index.Transaction) error {
+func (s *sink) Seen(_ context.Context, txs []*index.Transaction) ([][]index.Decision, error) {
 	s.seen += len(txs)
 	s.done()
-	return nil
+	return make([][]index.Decision, len(txs)), nil
 }

@@ -40,7 +40,7 @@ var Mutations = []Mutation{
 	mutation("a smaller time stamp of a message is good", "index/judge.go", "case said && last > timeStamp:", "case said && last > timeStamp && false:"),
 	// Recipients.
 	mutation("change is a recipient", "index/index.go", "\tif t.Change() {\n", "\tif false {\n"),
-	mutation("the source is a recipient", "index/index.go", "return h == *e.Address })", "return false })"),
+	mutation("the source is a recipient", "index/index.go", "return h == *source })", "return false })"),
 	// Signatures.
 	mutation("DER is tried with the keys of the inputs only", "index/index.go", "if key, ok := improtocol.PublicKey(f.Other()); ok && !yield(key) {\n\t\t\treturn\n\t\t}\n\t\tif proved != nil {",
 		"if proved != nil && false {"),

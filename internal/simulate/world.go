@@ -295,8 +295,12 @@ func (s *sink) Disconnect(ctx context.Context, height int32) error {
 	})
 }
 
-func (s *sink) Seen(ctx context.Context, txs []*index.Transaction) error {
-	return s.commit(func() error { return s.Writer.Seen(ctx, txs) }, func() {
+func (s *sink) Seen(ctx context.Context, txs []*index.Transaction) (decisions [][]index.Decision, err error) {
+	see := func() (err error) {
+		decisions, err = s.Writer.Seen(ctx, txs)
+		return err
+	}
+	err = s.commit(see, func() {
 		var list []*oracleTx
 		for _, tx := range txs {
 			i := slices.IndexFunc(s.w.txs, func(m *madeTx) bool { return m.tx.id == tx.ID })
@@ -304,6 +308,7 @@ func (s *sink) Seen(ctx context.Context, txs []*index.Transaction) error {
 		}
 		s.w.mempool.seen(list)
 	})
+	return decisions, err
 }
 
 func (s *sink) Drop(ctx context.Context, ids []frame.Hash, reason string) error {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net"
 	"time"
@@ -13,102 +12,10 @@ import (
 	"github.com/metaim/metaim/index"
 )
 
-// appendFrame appends a WebSocket frame (RFC 6455, 5.2) as a server sends it:
-// whole and unmasked. The connection's writer joins many of them into one write,
-// which gorilla's Conn can't; nothing else is written after the handshake but
-// gorilla's answer to a broken frame.
-func appendFrame(dst []byte, opcode int, payload ...[]byte) []byte {
-	size := 0
-	for _, p := range payload {
-		size += len(p)
-	}
-	dst = append(dst, 0x80|byte(opcode))
-	switch {
-	case size < 126:
-		dst = append(dst, byte(size))
-	case size <= 0xffff:
-		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(size))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
-	}
-	for _, p := range payload {
-		dst = append(dst, p...)
-	}
-	return dst
-}
-
-// write is the connection's writer: it drains the queue, and when that is empty
-// reads history for one of the subscriptions that are behind.
-func (c *conn) write() {
-	defer c.cancel()
-	ping := time.NewTicker(c.server.timing.Ping)
-	defer ping.Stop()
-	for c.ctx.Err() == nil || c.isClosing() {
-		sub := c.nextBehind() // before take: the answer to its request is in the queue then
-		batch, last := c.take()
-		if err := c.send(batch); err != nil {
-			_ = c.ws.Close() // the reader learns of it
-			return
-		}
-		if last {
-			return // the reader waits for the other side's close
-		}
-		switch {
-		case sub != nil && !c.tooSlow(sub):
-			err := c.page(sub)
-			if err != nil && !c.isClosing() {
-				_ = c.ws.Close()
-				return
-			}
-			fallthrough // a ping may be due
-		case len(batch) > 0:
-			select {
-			case <-ping.C:
-				c.ping()
-			default:
-			}
-		case sub == nil:
-			c.rest(ping.C)
-		}
-	}
-	_ = c.ws.Close()
-}
-
-// rest waits until there is something to do.
-func (c *conn) rest(ping <-chan time.Time) {
-	select {
-	case <-c.wake:
-	case <-ping:
-		c.ping()
-	case <-c.ctx.Done():
-	}
-}
-
 func (c *conn) isClosing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closing
-}
-
-func (c *conn) ping() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closing {
-		c.add(item{raw: appendFrame(nil, websocket.PingMessage)})
-	}
-}
-
-// send writes a batch at once.
-func (c *conn) send(batch []item) error {
-	var out []byte
-	for _, i := range batch {
-		if i.sub == nil {
-			out = append(out, i.raw...)
-			continue
-		}
-		out = appendFrame(out, websocket.TextMessage, i.sub.head[1], i.told.tail)
-	}
-	return c.put(out)
 }
 
 func (c *conn) put(out []byte) error {
@@ -302,17 +209,17 @@ func (v *view) page(sub *subscription) (page, error) {
 	if err != nil {
 		return p, err
 	}
-	begin := sub.head[sub.phase()]
+	begin := sub.voice.head[sub.phase()]
 	for _, ev := range events {
 		if p.left == 0 || len(p.out) >= pageBytes {
 			return p, nil
 		}
 		p.next = ev.Seq
-		asked, ok := sub.match.match(ev, t.resolve)
+		asked, ok := sub.match.match(occasionOf(ev), t.resolve, nil)
 		if !ok || sub.early(ev) {
 			continue
 		}
-		tail, err := (&encoder{view: v, event: ev}).tail(asked)
+		tail, _, err := (&encoder{view: v, event: ev}).tail(asked)
 		if err != nil {
 			return p, errors.Join(errors.New("write event"), err)
 		}
