@@ -6,7 +6,7 @@ SEED ?= 1
 RUNS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fuzz bench build simulate reliability
+.PHONY: help demo test race lint fuzz bench build simulate reliability libsecp256k1
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,12 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 	  done; \
 	done
 
-bench: ## the benchmarks that stand beside the code
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## measure against limits and peers, write docs/benchmarks.md (QUICK=1: just run it, ONLY=name, TAGS=libsecp256k1)
+	$(GO) run $(if $(TAGS),-tags $(TAGS)) ./bench $(if $(QUICK),-quick) $(if $(ONLY),-only '$(ONLY)')
+
+libsecp256k1: ## test what verifies signatures with the C library instead of pure Go
+	@pkg-config --exists libsecp256k1 || apt-get install -y -q libsecp256k1-dev pkg-config
+	$(GO) test -race -tags libsecp256k1 ./improtocol/... ./index ./index/rows ./index/memory ./chainwatch
 
 simulate: ## play RUNS (100000) scenarios from SEED (1) against the naive oracle
 	$(GO) run ./internal/simulate/run -seed $(SEED) -runs $(RUNS)

@@ -18,11 +18,12 @@ import (
 // A Server is a PostgreSQL server with its own data, in a folder that ends with
 // it. One goroutine uses it.
 type Server struct {
-	durable bool
-	bin     string // folder of the programs
-	home    string // folder of the data, the socket and the log
-	leash   io.Closer
-	over    chan struct{} // closed when the server has ended
+	durable  bool
+	settings []string // arguments for the server
+	bin      string   // folder of the programs
+	home     string   // folder of the data, the socket and the log
+	leash    io.Closer
+	over     chan struct{} // closed when the server has ended
 }
 
 // watched runs the server and ends it when the standard input ends, which is
@@ -69,7 +70,7 @@ func (s *Server) arguments() []string {
 	if !s.durable {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
-	return args
+	return append(args, s.settings...) // the last of two says
 }
 
 // launch starts the server and waits until it answers.
