@@ -49,6 +49,7 @@ type conn struct {
 	stage    stage
 	slow     bool          // a subscription is behind, or was: the crew is not enough
 	closing  bool          // what is in queue is the last
+	patience time.Duration // how long it may take to close
 	gone     bool          // the hub knows it no more
 	farewell chan struct{} // closed when what a closing connection has left is written or lost
 	room     chan struct{} // closed when replies are written, if somebody waits for it
@@ -314,7 +315,10 @@ func (c *conn) bye(r client.Reply, closeCode int, reason string) {
 	if c.closing {
 		return
 	}
-	c.closing = true
+	c.closing, c.patience = true, c.server.timing.ByeWait
+	if r.Code == client.CodeSlowConsumer {
+		c.patience = max(c.patience, c.server.timing.Write) // much is on its way to it still
+	}
 	c.queue = slices.DeleteFunc(c.queue, func(i item) bool { return i.sub != nil })
 	c.bytes = 0
 	if c.ws != nil {
@@ -331,7 +335,7 @@ func (c *conn) bye(r client.Reply, closeCode int, reason string) {
 
 // hurry bounds what is left of a connection that closes. Its lock is held.
 func (c *conn) hurry() {
-	until := time.Now().Add(c.server.timing.ByeWait)
+	until := time.Now().Add(c.patience)
 	_ = c.ws.NetConn().SetWriteDeadline(until) // an error shows at the write
 	_ = c.ws.SetReadDeadline(until)            // or the read
 }

@@ -37,7 +37,7 @@ func (c *conn) allow(raw net.Conn) error {
 	defer c.mu.Unlock()
 	wait := c.server.timing.Write
 	if c.closing {
-		wait = c.server.timing.ByeWait
+		wait = c.patience
 	}
 	return raw.SetWriteDeadline(time.Now().Add(wait))
 }

@@ -342,7 +342,7 @@ func TestLostWakeUp(t *testing.T) {
 
 // TestDeadPeer opens a connection that answers no ping.
 func TestDeadPeer(t *testing.T) {
-	s := newWorld(t).serve(func(c *api.Config) { c.Timing.Ping, c.Timing.Dead = 50*time.Millisecond, 50*time.Millisecond })
+	s := newWorld(t).serve(func(c *api.Config) { c.Timing.Ping, c.Timing.Dead = 50*time.Millisecond, 2*time.Second })
 	dead, alive := s.dial(), s.dial()
 	dead.ws.SetPingHandler(func(string) error { return nil })
 	pings := 0
