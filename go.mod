@@ -25,6 +25,7 @@ require (
 	golang.org/x/time v0.14.0
 	modernc.org/sqlite v1.40.0
 	pgregory.net/rapid v1.2.0
+	zombiezen.com/go/sqlite v1.4.2
 )
 
 require (

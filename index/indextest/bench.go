@@ -32,7 +32,7 @@ func Bench(b *testing.B, open func(b *testing.B) index.Store) {
 	}
 }
 
-// Batch makes confirmed transactions with one message of 200 bytes each, from
+// Batch makes confirmed transactions with one message of 300 bytes each, from
 // one of 100 senders to one of 1,000 recipients. Nothing in them is signed: the
 // store doesn't look.
 func Batch(height int32, n int) []*index.Placed {
@@ -42,7 +42,7 @@ func Batch(height int32, n int) []*index.Placed {
 		key := append([]byte{2}, seed[:]...)
 		from, to := frame.HashKey(key), frame.HashKey(fmt.Append(nil, "recipient ", (int(height)*n+i)%1_000))
 		m := &improtocol.Message{Source: frame.Regtest.Address(from), Type: improtocol.Text, Encryption: improtocol.Plain,
-			Body: make([]byte, 200), Other: "to=" + frame.Regtest.Address(to), Signature: make([]byte, 65)}
+			Body: make([]byte, 300), Signature: make([]byte, 65)}
 		m.Signature[0] = 31
 		copy(m.Body, fmt.Sprint(height, " ", i))
 		m.SetTime(uint64(height)*1_000 + uint64(i))

@@ -40,7 +40,7 @@ func events(b bench, reopen func() bench) {
 	p := seen(transaction("1", alice, []person{bob}, text(alice, "1", 1), register("x", alice, 1)), signed(frame.Valid, alice), signed(frame.Valid, alice))
 	entries := entriesOf(p, b.save(p))
 	rejudged := &index.Event{Kind: index.KindOf(frame.IM, index.EventRejudged), Height: -1, Verdict: frame.Valid, From: frame.UnknownName, Arrival: 1}
-	dropped := &index.Event{Kind: index.KindOf(frame.N, index.EventDropped), Height: 1, Block: block(1, "").Hash, Verdict: frame.Taken, Reason: "o'dd \" reason", Arrival: 2}
+	dropped := &index.Event{Kind: index.KindOf(frame.N, index.EventDropped), Height: 1, Block: block(1, "").Hash, Verdict: frame.Taken, Reason: index.ReasonReorganised, Arrival: 2}
 	want := []*index.Event{connected(0), about(1), rejudged, dropped}
 	log(b, want[:3]...)
 	log(b)

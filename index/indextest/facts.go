@@ -153,7 +153,9 @@ func manyFacts(b bench, _ func() bench) {
 	reg := register("x", alice, 1)
 	for i := range n {
 		f, r := *template, *reg
-		f.ID, f.ContentID = frame.IDOf(fmt.Append(nil, i)), frame.IDOf(fmt.Append(nil, "content", i))
+		m := *template.Message
+		m.Body = fmt.Append(nil, i)
+		f.Message, f.ID, f.ContentID = &m, m.FrameID(), m.ContentID()
 		subject := *reg.Record
 		subject.Name, r.Record = fmt.Sprint("name ", i), &subject
 		r.ID = frame.IDOf(fmt.Append(nil, "record", i))

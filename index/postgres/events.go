@@ -8,13 +8,16 @@ import (
 	"github.com/metaim/metaim/index/rows"
 )
 
-const (
-	// Up to this many events are read through rather than looked up by address;
-	// fewer when more than one address is asked for.
-	shortLog = 4_000
-)
+// Up to this many events are read through rather than looked up by address; fewer
+// when more than one address is asked for.
+const shortLog = 4_000
 
-const eventColumns = `SELECT e.seq, e.kind, e.frame, e.height, e.block, e.verdict, e.from_verdict, e.reason FROM events e `
+const runColumns = `SELECT e.last, e.frame, e.count, e.height, e.kind, e.verdict, e.from_verdict, e.reason, e.block`
+
+func scanRun(r *row) rows.Run {
+	return rows.Run{Last: r.integer(), Frame: r.integer(), Count: r.integer4(), Height: r.integer4(),
+		Kind: r.integer2(), Verdict: r.integer2(), From: r.integer2(), Reason: r.integer2(), Block: r.bytes()}
+}
 
 // Events implements [index.View]. At most 5,000 addresses can be asked for at
 // once. An event belongs to an address also when its frame was attributed to it
@@ -24,7 +27,10 @@ func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
 		return nil, err
 	}
 	if q.Upto <= 0 {
-		q.Upto = math.MaxInt64
+		q.Upto = endless
+	}
+	if len(q.Addresses) > 0 {
+		return v.eventsOf(q)
 	}
 	events, err := v.events(q)
 	if err != nil {
@@ -37,73 +43,180 @@ func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
 	return events, err
 }
 
-// Arguments of the queries: after, upto, limit, addresses, blocks.
-const (
-	allEvents = eventColumns + `WHERE e.seq > $1 AND e.seq <= $2 ORDER BY e.seq LIMIT $3`
-
-	isAsked = `= ANY ($4::bytea[])`
-
-	// Who sent a frame, is to hold a name, is paid by a message, or was once
-	// taken for the sender is concerned.
-	readingThrough = eventColumns + `LEFT JOIN LATERAL (SELECT * FROM frames f WHERE f.id = e.frame OFFSET 0) f ON true
-		WHERE e.seq > $1 AND e.seq <= $2 AND (e.frame IS NULL AND $5::boolean OR f.address ` + isAsked + ` OR f.new_address ` + isAsked + `
-			OR f.protocol = 'im' AND EXISTS (SELECT 1 FROM parties p WHERE p.address ` + isAsked + ` AND p.tx = f.tx OFFSET 0)
-			OR EXISTS (SELECT 1 FROM former_sources s WHERE s.address ` + isAsked + ` AND s.frame = e.frame OFFSET 0))
-		ORDER BY e.seq LIMIT $3`
-	byAddress = `WITH concerned (frame) AS MATERIALIZED (
-			SELECT f.id FROM frames f WHERE f.address ` + isAsked + `
-			UNION SELECT f.id FROM frames f WHERE f.new_address ` + isAsked + `
-			UNION SELECT f.id FROM parties p CROSS JOIN LATERAL (SELECT f.id, f.protocol FROM frames f WHERE f.tx = p.tx OFFSET 0) f
-				WHERE p.address ` + isAsked + ` AND f.protocol = 'im'
-			UNION SELECT s.frame FROM former_sources s WHERE s.address ` + isAsked + `
-		), found (seq) AS MATERIALIZED (
-			SELECT e.seq FROM concerned c CROSS JOIN LATERAL (
-				SELECT e.seq FROM events e WHERE e.frame = c.frame AND e.seq > $1 AND e.seq <= $2 OFFSET 0) e
-			UNION ALL
-			(SELECT e.seq FROM events e WHERE e.frame IS NULL AND e.seq > $1 AND e.seq <= $2 AND $5::boolean ORDER BY e.seq LIMIT $3)
-			ORDER BY 1 LIMIT $3
-		) SELECT e.* FROM found CROSS JOIN LATERAL (` + eventColumns + `WHERE e.seq = found.seq OFFSET 0) e ORDER BY e.seq`
-)
-
-func (v *view) events(q index.EventQuery) ([]*index.Event, error) {
-	args := []any{q.After, q.Upto, q.Limit}
-	if len(q.Addresses) == 0 {
-		return v.scanEvents(allEvents, args)
-	}
-	args = append(args, addressBytes(q.Addresses), q.Blocks)
-	through, err := v.readThrough(q)
-	switch {
-	case err != nil:
-		return nil, err
-	case through:
-		return v.scanEvents(readingThrough, args)
-	}
-	return v.scanEvents(byAddress, args)
+// events reads the events of all. Seqs have no gaps, so the rows to be read are
+// known beforehand.
+func (v *view) events(q index.EventQuery) (list []*index.Event, err error) {
+	q.After = max(0, q.After)
+	last := min(q.Upto, saturated(q.After, int64(q.Limit)))
+	err = v.each(runColumns+` FROM events e WHERE e.last > $1 AND e.last < $2 ORDER BY e.last`, []any{q.After, saturated(last, rows.MostRun)}, func(r *row) error {
+		run := scanRun(r)
+		if r.err != nil {
+			return r.err
+		}
+		list, err = run.Events(list, q.After, last)
+		return err
+	})
+	return list, err
 }
 
-// readThrough tells whether looking at each event asked for, once for each
-// address, costs less than looking up the frames that concern the addresses.
-func (v *view) readThrough(q index.EventQuery) (bool, error) {
+// saturated adds numbers of which none is negative.
+func saturated(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// Arguments of the queries: after, upto, limit, keys of addresses, addresses,
+// blocks.
+const (
+	isAsked = `= ANY ($4::bigint[])`
+
+	// Who sent a frame, is to hold a name, is reached by a message, or was once
+	// taken for the sender is concerned.
+	readingThrough = `(` + runColumns + `, n.seq FROM events e CROSS JOIN LATERAL generate_series(greatest(e.last - e.count, $1::bigint) + 1, least(e.last, $2)) AS n (seq)
+		CROSS JOIN LATERAL (SELECT * FROM frames f WHERE f.id = e.frame - (e.last - n.seq) OFFSET 0) f
+		WHERE e.last > $1 AND e.last < $7::bigint AND e.frame <> 0 AND (f.address_key ` + isAsked + ` OR f.to_key ` + isAsked + `
+			OR EXISTS (SELECT 1 FROM unnest($4) AS need (key) CROSS JOIN LATERAL (SELECT p.lead + p.frames AS beyond FROM parties p
+				WHERE p.key = need.key AND p.lead <= f.id ORDER BY p.lead DESC LIMIT 1) p WHERE p.beyond > f.id OFFSET 0)
+			OR EXISTS (SELECT 1 FROM former_sources s WHERE s.address = ANY ($5::bytea[]) AND s.frame = f.id OFFSET 0))
+		ORDER BY e.last, n.seq LIMIT $3) UNION ALL ` + ofBlocks + ` ORDER BY seq LIMIT $3`
+	ofBlocks  = `(` + runColumns + `, e.last AS seq FROM events e WHERE e.frame = 0 AND e.last > $1 AND e.last <= $2 AND $6::boolean ORDER BY e.last LIMIT $3)`
+	byAddress = `WITH concerned (frame) AS MATERIALIZED (
+			SELECT f.id FROM frames f WHERE f.address_key ` + isAsked + ` AND f.address_key <> 0 AND ` + counts + `
+			UNION SELECT f.id FROM frames f WHERE f.address_key ` + isAsked + ` AND f.address_key <> 0 AND ` + refused + `
+			UNION SELECT f.id FROM frames f WHERE f.to_key ` + isAsked + ` AND f.to_key <> 0
+			UNION SELECT generate_series(p.lead, p.lead + p.frames - 1) FROM parties p WHERE p.key ` + isAsked + `
+			UNION SELECT s.frame FROM former_sources s WHERE s.address = ANY ($5::bytea[])
+		), found AS MATERIALIZED (
+			SELECT e.last AS run, e.last - (e.frame - c.frame) AS seq FROM concerned c CROSS JOIN LATERAL (
+				SELECT e.last, e.frame FROM events e WHERE e.frame = c.frame AND e.frame <> 0 AND e.count = 1
+				UNION ALL SELECT e.last, e.frame FROM events e WHERE e.frame >= c.frame AND e.frame < c.frame + 256 AND e.frame <> 0
+					AND e.count > 1 AND e.frame - e.count < c.frame) e
+			WHERE e.last - (e.frame - c.frame) > $1 AND e.last - (e.frame - c.frame) <= $2
+			ORDER BY 2 LIMIT $3
+		) SELECT e.* FROM (SELECT * FROM found ORDER BY seq OFFSET 0) x CROSS JOIN LATERAL (` + runColumns + `, x.seq FROM events e WHERE e.last = x.run OFFSET 0) e
+		UNION ALL ` + ofBlocks + ` ORDER BY seq LIMIT $3`
+)
+
+// eventsOf reads the events of addresses. What is found by keys may be of others;
+// then more are read.
+func (v *view) eventsOf(q index.EventQuery) (list []*index.Event, err error) {
+	query, err := v.way(q)
+	if err != nil {
+		return nil, err
+	}
+	keys, addresses := make([]int64, len(q.Addresses)), make([][]byte, len(q.Addresses))
+	for i := range q.Addresses {
+		keys[i], addresses[i] = rows.AddressKey(q.Addresses[i]), q.Addresses[i][:]
+	}
+	for {
+		n := q.Limit - len(list)
+		args := []any{q.After, q.Upto, n, keys, addresses, q.Blocks}
+		if query == readingThrough {
+			args = append(args, saturated(q.Upto, rows.MostRun))
+		}
+		var part []*index.Event
+		err := v.each(query, args, func(r *row) (err error) {
+			run := scanRun(r)
+			if seq := r.integer(); r.err == nil {
+				part, err = run.Events(part, seq-1, seq)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(part) > 0 {
+			q.After = part[len(part)-1].Seq
+		}
+		concerned, err := v.concerned(part, &q, addresses)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, concerned...); len(part) < n || len(list) == q.Limit {
+			return list, nil
+		}
+	}
+}
+
+// concerned gives events their entries, and leaves out those that none of the
+// addresses is concerned by.
+func (v *view) concerned(events []*index.Event, q *index.EventQuery, addresses [][]byte) ([]*index.Event, error) {
+	arrivals := rows.Arrivals(events)
+	byArrival, err := v.entriesOf(arrivals)
+	if err != nil {
+		return nil, err
+	}
+	asked := make(map[frame.KeyHash]bool, len(q.Addresses))
+	for _, h := range q.Addresses {
+		asked[h] = true
+	}
+	is := make(map[int64]bool, len(arrivals))
+	var others []int64
+	for _, a := range arrivals {
+		if is[a] = concerns(byArrival[a], asked); !is[a] {
+			others = append(others, a)
+		}
+	}
+	if len(others) > 0 {
+		const query = `SELECT s.frame FROM former_sources s WHERE s.address = ANY ($1::bytea[]) AND s.frame = ANY ($2::bigint[])`
+		err = v.each(query, []any{addresses, others}, func(r *row) error {
+			is[r.integer()] = true
+			return nil
+		})
+	}
+	list := events[:0]
+	for _, e := range events {
+		if e.Arrival == 0 || is[e.Arrival] {
+			e.Entry = byArrival[e.Arrival]
+			list = append(list, e)
+		}
+	}
+	return list, err
+}
+
+// concerns tells whether one of the addresses sent a frame, is to hold a name by
+// it, or is reached by it.
+func concerns(e *index.Entry, asked map[frame.KeyHash]bool) bool {
+	if e.Address != nil && asked[*e.Address] {
+		return true
+	}
+	if e.Record != nil {
+		return asked[e.Record.NewAddress]
+	}
+	if e.Protocol != frame.IM {
+		return false
+	}
+	for _, h := range e.Tx.Reached() {
+		if asked[h] {
+			return true
+		}
+	}
+	return false
+}
+
+// way chooses how the events of addresses are found: looking at each event asked
+// for, once for each address, or looking up the frames that concern them.
+func (v *view) way(q index.EventQuery) (string, error) {
 	last, err := v.LastSeq()
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	events := max(0, min(last, q.Upto)-q.After)
 	if events <= shortLog/int64(len(q.Addresses)) {
-		return true, nil
+		return readingThrough, nil
 	}
-	concerned, err := v.one(`SELECT (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.address = ANY ($1::bytea[]) LIMIT $2) x)
-		+ (SELECT count(*) FROM (SELECT 1 FROM parties p WHERE p.address = ANY ($1::bytea[]) LIMIT $2) x)`, addressBytes(q.Addresses), events)
-	return events <= concerned/int64(len(q.Addresses)), err
-}
-
-func (v *view) scanEvents(query string, args []any) (list []*index.Event, err error) {
-	err = v.each(query, args, func(r *row) error {
-		e := &index.Event{Seq: r.integer(), Kind: index.EventKind(r.text()), Arrival: r.integer(), Height: r.height()}
-		r.fill(e.Block[:], "events.block")
-		e.Verdict, e.From, e.Reason = frame.Verdict(r.text()), frame.Verdict(r.text()), r.text()
-		list = append(list, e)
-		return nil
-	})
-	return list, err
+	keys := make([]int64, len(q.Addresses))
+	for i, h := range q.Addresses {
+		keys[i] = rows.AddressKey(h)
+	}
+	concerned, err := v.one(`SELECT (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.address_key = ANY ($1::bigint[]) AND f.address_key <> 0 AND `+counts+` LIMIT $2) x)
+		+ (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.address_key = ANY ($1::bigint[]) AND f.address_key <> 0 AND `+refused+` LIMIT $2) x)
+		+ (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.to_key = ANY ($1::bigint[]) AND f.to_key <> 0 LIMIT $2) x)
+		+ (SELECT count(*) FROM (SELECT 1 FROM parties p WHERE p.key = ANY ($1::bigint[]) LIMIT $2) x)`, keys, events)
+	if events <= concerned/int64(len(q.Addresses)) {
+		return readingThrough, err
+	}
+	return byAddress, err
 }

@@ -5,153 +5,84 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/index/rows"
-	"github.com/metaim/metaim/nprotocol"
 )
 
-// What is read of a frame, in the order of scanEntry. The forms differ in the
-// bodies that come along: all, or those that judging again needs.
+// What is read of a frame, in the order of scanRow, and of its block, in that of
+// scanFrame. The forms differ in the bodies that come along: all, or those that
+// judging again needs, which are those with the ids to be hashed again too.
 const (
-	frameColumns = `f.id, f.tx, f.output, f.state, f.height, f.verdict, f.protocol, f.operation,
-		bl.hash, bl.header, bl.median_time, f.address, f.signed_key, f.signed_key2,
-		f.malformed, f.frame_id, f.content_id, f.source, f.type, f.encryption, f.name, f.ip,
-		f.holder, f.new_address, f.other, f.time_stamp, f.signature, f.signature2, f.proved_key, f.proved_key2, `
-	frameTables = ` FROM frames f LEFT JOIN blocks bl ON bl.height = f.height `
-	withBodies  = `SELECT ` + frameColumns + `f.body` + frameTables
-	forJudging  = `SELECT ` + frameColumns + `CASE WHEN f.needs_body THEN f.body END` + frameTables
+	packed    = `f.id, f.height, f.place, f.verdict, f.kind, f.time_order, f.decided, f.data`
+	shortBody = `CASE WHEN octet_length(f.body) <= 512 OR f.kind & 16 <> 0 THEN f.body END`
+	ofBlock   = `, bl.hash, bl.header `
 
-	txColumns = `SELECT t.id, t.state, t.height, t.txid, t.position, t.coinbase, t.outputs, t.input_keys, t.spends FROM txs t `
+	bare       = `SELECT ` + packed + `, ` + shortBody + ` `
+	withBodies = `SELECT ` + packed + `, f.body` + ofBlock
+	forJudging = `SELECT ` + packed + `, ` + shortBody + ofBlock
+	inBlock    = ` LEFT JOIN blocks bl ON bl.height = f.height `
 )
 
-// message is the operation of an IM frame, as [index.Frame.Operation] says it.
-const message = "message"
-
-// A found is a frame as it is read.
-type found struct {
-	*index.Entry        // its Tx is for the reader to set
-	tx           int64  // the row of its transaction
-	medianTime   *int64 // of its block, nil when it is in none
+// scanRow unpacks a frame.
+func scanRow(r *row) (*rows.Found, error) {
+	p := rows.Row{Arrival: r.integer(), Height: r.integer4(), Place: r.integer4(), Verdict: r.integer2(), Kind: r.integer4(), TimeOrder: r.integer()}
+	decided, data, body := r.next(), r.next(), r.next()
+	if r.err != nil {
+		return nil, r.err
+	}
+	// What is unpacked points into these bytes, which the driver uses again.
+	all := make([]byte, 0, len(decided)+len(data)+len(body))
+	all = append(append(append(all, decided...), data...), body...)
+	p.Decided, all = all[:len(decided):len(decided)], all[len(decided):]
+	p.Data = all[:len(data):len(data)]
+	if body != nil {
+		p.Body = all[len(data):]
+	}
+	return rows.Unpack(&p)
 }
 
-func scanEntry(r *row) found {
-	e := &index.Entry{Arrival: r.integer()}
-	tx := r.integer()
-	e.Frame = &index.Frame{Output: r.unsigned()}
-	e.State, e.Height, e.Verdict = index.State(r.text()), r.height(), frame.Verdict(r.text())
-	e.Protocol = frame.Protocol(r.text())
-	operation := r.text()
-	f := found{Entry: e, tx: tx}
-	f.scanBlock(r)
-	var address frame.KeyHash
-	if r.fill(address[:], "frames.address") {
-		e.Address = &address
-	}
-	for range 2 {
-		if key := r.bytes(); key != nil {
-			e.Keys = append(e.Keys, key)
-		}
-	}
-	scanContent(r, e.Frame, operation)
-	return f
-}
-
-func (f *found) scanBlock(r *row) {
-	var header [80]byte
-	inBlock := r.fill(f.Block[:], "blocks.hash")
-	r.fill(header[:], "blocks.header")
-	if median, ok := r.number(); ok {
-		f.medianTime = &median
-	}
-	if inBlock {
-		f.Time = int64(binary.LittleEndian.Uint32(header[68:]))
-	}
-}
-
-// scanContent fills in what the frame says.
-func scanContent(r *row, f *index.Frame, operation string) {
-	malformed := r.text()
-	hasID := r.fill(f.ID[:], "frames.frame_id")
-	hasContent := r.fill(f.ContentID[:], "frames.content_id")
-	m := &improtocol.Message{Source: r.text(), Type: r.text(), Encryption: r.text()}
-	n := &nprotocol.Record{Protocol: f.Protocol, Operation: nprotocol.Operation(operation), Name: r.text(), IP: r.text()}
-	hasHolder := r.fill(n.Address[:], "frames.holder")
-	hasNew := r.fill(n.NewAddress[:], "frames.new_address")
-	other, timeStamp := r.text(), r.text()
-	signatures, proved := [][]byte{r.bytes(), r.bytes()}, [][]byte{r.bytes(), r.bytes()}
-	body := r.bytes()
-	whole := hasID
-	switch {
-	case operation == "":
-		f.Malformed, whole = malformed, true
-	case operation == message:
-		m.Other, m.TimeStamp, m.Signature, m.Body = other, timeStamp, signatures[0], body
-		f.Message, f.Proofs = m, []frame.Proof{rows.Prove(signatures[0], proved[0])}
-		whole = whole && hasContent
-	default:
-		n.Other, n.TimeStamp, n.Signatures = other, timeStamp, signatures[:1]
-		f.Record, f.Proofs = n, []frame.Proof{rows.Prove(signatures[0], proved[0])}
-		if n.Operation == nprotocol.Transfer {
-			n.Signatures, f.Proofs = signatures, append(f.Proofs, rows.Prove(signatures[1], proved[1]))
-			whole = whole && hasNew
-		}
-		whole = whole && hasHolder
-	}
-	if !whole {
-		r.fault("frames: an id or an address is missing")
-	}
-}
-
-// scanSaved reads a transaction, its Entries left out.
-func scanSaved(r *row) (*index.Saved, *index.Transaction) {
-	s := &index.Saved{Row: r.integer(), State: index.State(r.text()), Height: r.height()}
-	s.Seen = s.Row
-	tx := &index.Transaction{}
-	r.must(tx.ID[:], "txs.txid")
-	tx.Index, tx.Coinbase = r.unsigned(), r.flag()
-	var err error
-	fault := func() {
-		if err != nil && r.err == nil {
-			r.err = err
-		}
-	}
-	tx.Outputs, err = rows.UnpackOutputs(r.next())
-	fault()
-	tx.InputKeys, err = rows.UnpackKeys(r.bytes())
-	fault()
-	tx.Spends, err = rows.UnpackSpends(r.next())
-	fault()
-	return s, tx
-}
-
-// entries reads frames, and the transactions they are in by which, in one round
-// trip. A transaction is read once however many frames it has: it may be much
-// larger than they are.
-func (v *view) entries(frames, which string, args ...any) ([]*index.Entry, error) {
-	var list []found
-	txs := map[int64]*index.Transaction{}
-	err := v.ask(
-		question{frames, args, func(r *row) error {
-			list = append(list, scanEntry(r))
-			return nil
-		}},
-		question{txColumns + `WHERE t.id IN (` + which + `)`, args, func(r *row) error {
-			s, tx := scanSaved(r)
-			txs[s.Row] = tx
-			return nil
-		}})
+// scanFrame unpacks a frame and reads its block.
+func scanFrame(r *row) (*rows.Found, error) {
+	f, err := scanRow(r)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]*index.Entry, len(list))
-	for i, f := range list {
-		if entries[i], f.Tx = f.Entry, txs[f.tx]; f.Tx == nil {
-			return nil, &rows.CorruptError{Column: "frames.tx: no such transaction"}
-		}
+	var header [80]byte
+	if r.fill(f.Block[:], "blocks.hash") {
+		r.must(header[:], "blocks.header")
+		f.Time = int64(binary.LittleEndian.Uint32(header[68:]))
 	}
-	return entries, nil
+	return f, r.err
+}
+
+// found reads frames, their transactions left out but in leads.
+func (v *view) found(query string, args ...any) (list []*rows.Found, err error) {
+	err = v.each(query, args, gather(&list))
+	return list, err
+}
+
+// gather adds each frame to a list.
+func gather(list *[]*rows.Found) func(*row) error {
+	return func(r *row) error {
+		f, err := scanFrame(r)
+		*list = append(*list, f)
+		return err
+	}
+}
+
+// leads reads the rows that transactions are packed in, for rows.Join.
+func (v *view) leads(arrivals []int64) ([]*rows.Found, error) {
+	return v.found(forJudging+`FROM frames f`+inBlock+`WHERE f.id = ANY ($1::bigint[])`, arrivals)
+}
+
+// entries reads frames.
+func (v *view) entries(query string, args ...any) ([]*rows.Found, error) {
+	list, err := v.found(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return list, rows.Join(list, v.leads)
 }
 
 // entriesOf reads the frames with the arrivals given, whole.
@@ -160,64 +91,131 @@ func (v *view) entriesOf(arrivals []int64) (map[int64]*index.Entry, error) {
 	if len(arrivals) == 0 {
 		return byArrival, nil
 	}
-	list, err := v.entries(withBodies+`WHERE f.id = ANY ($1::bigint[])`, `SELECT tx FROM frames WHERE id = ANY ($1::bigint[])`, arrivals)
-	for _, e := range list {
-		byArrival[e.Arrival] = e
+	list, err := v.entries(withBodies+`FROM frames f`+inBlock+`WHERE f.id = ANY ($1::bigint[])`, arrivals)
+	if err != nil {
+		return nil, err
 	}
-	return byArrival, err
+	for _, f := range list {
+		byArrival[f.Arrival] = f.Entry
+	}
+	for _, a := range arrivals {
+		if byArrival[a] == nil {
+			return nil, &rows.CorruptError{Column: "frames.id: a frame is missing"}
+		}
+	}
+	return byArrival, nil
 }
+
+// What finds frames by their ids; the partial indexes have the same conditions.
+const (
+	isFact     = `f.height >= 0 AND f.verdict = 11`
+	isFactOfID = `f.frame_key <> 0 AND ` + isFact
+	isOtherID  = `f.frame_key <> 0 AND (f.height < 0 OR f.verdict <> 11)`
+)
 
 // Occurrences implements [index.View].
 func (v *view) Occurrences(id frame.ID) ([]*index.Entry, error) {
-	return v.entries(withBodies+`WHERE f.frame_id = $1 ORDER BY f.id`, `SELECT tx FROM frames WHERE frame_id = $1`, id[:])
+	list, err := v.found(withBodies+`FROM (SELECT * FROM frames f WHERE f.frame_key = $1 AND `+isFactOfID+`
+		UNION ALL SELECT * FROM frames f WHERE f.frame_key = $1 AND `+isOtherID+`) f`+inBlock, rows.KeyOf(id))
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(f *rows.Found) bool { return f.ID != id })
+	return v.joined(list, func(a, b *rows.Found) int { return cmp.Compare(a.Arrival, b.Arrival) })
+}
+
+// joined sorts frames and gives them their transactions.
+func (v *view) joined(list []*rows.Found, order func(a, b *rows.Found) int) ([]*index.Entry, error) {
+	if err := rows.Join(list, v.leads); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, order)
+	entries := make([]*index.Entry, len(list))
+	for i, f := range list {
+		entries[i] = f.Entry
+	}
+	return entries, nil
 }
 
 // InTransaction implements [index.View].
 func (v *view) InTransaction(txid frame.Hash) ([]*index.Entry, error) {
-	const rows = `SELECT id FROM txs WHERE txid = $1`
-	return v.entries(withBodies+`WHERE f.tx IN (`+rows+`) ORDER BY f.output, f.id`, rows, txid[:])
+	list, err := v.found(withBodies+`FROM frames f`+inBlock+`WHERE f.tx_key = $1 AND f.tx_key <> 0`, rows.KeyOf(txid))
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(f *rows.Found) bool { return f.Tx == nil || f.Tx.ID != txid })
+	more, err := v.others(withBodies, list)
+	if err != nil {
+		return nil, err
+	}
+	return v.joined(append(list, more...), func(a, b *rows.Found) int {
+		return cmp.Or(cmp.Compare(a.Output, b.Output), cmp.Compare(a.Arrival, b.Arrival))
+	})
+}
+
+// others reads the frames beside the leads in their transactions.
+func (v *view) others(columns string, leads []*rows.Found) ([]*rows.Found, error) {
+	var first, last []int64
+	for _, f := range leads {
+		if f.Frames > 1 {
+			first, last = append(first, f.Arrival+1), append(last, f.Arrival+f.Frames-1)
+		}
+	}
+	if len(first) == 0 {
+		return nil, nil
+	}
+	return v.found(columns+`FROM unnest($1::bigint[], $2::bigint[]) AS span (first, last)
+		CROSS JOIN LATERAL (SELECT * FROM frames f WHERE f.id >= span.first AND f.id <= span.last OFFSET 0) f`+inBlock, first, last)
 }
 
 // NameEntries implements [index.View].
 func (v *view) NameEntries(name string, limit int) ([]*index.Entry, error) {
-	const newest = `WHERE sha256(f.name) = $1 ORDER BY f.id DESC LIMIT $2`
-	list, err := v.entries(withBodies+newest, `SELECT f.tx FROM frames f `+newest, key(name), max(0, limit))
-	slices.Reverse(list)
-	return list, err
+	const newest = withBodies + `FROM frames f` + inBlock + `WHERE f.name_key = $1 AND f.name_key <> 0 AND f.id < $2 ORDER BY f.id DESC LIMIT $3`
+	var list []*rows.Found
+	for before := int64(endless); len(list) < limit; {
+		n := limit - len(list)
+		part, err := v.found(newest, rows.NameKey(name), before, n)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range part {
+			if before = f.Arrival; f.Record != nil && f.Record.Name == name {
+				list = append(list, f)
+			}
+		}
+		if len(part) < n {
+			break
+		}
+	}
+	return v.joined(list, func(a, b *rows.Found) int { return cmp.Compare(a.Arrival, b.Arrival) })
 }
 
 // Unconfirmed implements [index.View]. Message bodies are left out but where
 // judging a message again needs its body: where it is signed in DER.
 func (v *view) Unconfirmed() ([]*index.Saved, error) {
-	return v.saved(`WHERE t.state = 'seen' ORDER BY t.id`)
+	list, err := v.found(forJudging + `FROM frames f` + inBlock + `WHERE f.height = -1 ORDER BY f.id`)
+	if err != nil {
+		return nil, err
+	}
+	return v.saved(list)
 }
 
-// saved reads transactions in the order of the query, with their frames.
-func (v *view) saved(which string, args ...any) ([]*index.Saved, error) {
-	var list []*index.Saved
-	var rows []int64
-	byRow := map[int64]*index.Saved{}
-	txs := map[int64]*index.Transaction{}
-	err := v.each(txColumns+which, args, func(r *row) error {
-		s, tx := scanSaved(r)
-		list, rows = append(list, s), append(rows, s.Row)
-		byRow[s.Row], txs[s.Row] = s, tx
-		return nil
-	})
-	if err != nil || len(rows) == 0 {
-		return list, err
+// saved puts frames together to their transactions, in the order of the leads.
+func (v *view) saved(list []*rows.Found) ([]*index.Saved, error) {
+	if err := rows.Join(list, v.leads); err != nil {
+		return nil, err
 	}
-	// Not sorted by the server, which might read all frames in that order.
-	err = v.each(forJudging+`WHERE f.tx = ANY ($1::bigint[])`, []any{rows}, func(r *row) error {
-		f := scanEntry(r)
-		f.Tx = txs[f.tx]
-		if s := byRow[f.tx]; s != nil {
-			s.Entries = append(s.Entries, f.Entry)
+	var all []*index.Saved
+	byLead := make(map[int64]*index.Saved, len(list))
+	for _, f := range list {
+		s := byLead[f.Lead]
+		if s == nil {
+			s = &index.Saved{Row: f.Lead, State: f.State, Height: f.Height, Seen: f.Lead}
+			byLead[f.Lead] = s
+			all = append(all, s)
 		}
-		return nil
-	})
-	for _, s := range list { // by arrival, which in a transaction is the order of the outputs
-		slices.SortFunc(s.Entries, func(a, b *index.Entry) int { return cmp.Compare(a.Arrival, b.Arrival) })
+		f.Light()
+		s.Entries = append(s.Entries, f.Entry)
 	}
-	return list, err
+	return all, nil
 }

@@ -27,7 +27,7 @@ const (
 	// them where statistics are missing or strangers have made them odd. Each
 	// statement is planned by itself, and no time is lost with compiling it.
 	readerSettings = `SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-		SET max_parallel_workers_per_gather = 0; SET random_page_cost = 1.1; SET plan_cache_mode = force_custom_plan; SET jit = off`
+		SET max_parallel_workers_per_gather = 0; SET random_page_cost = 1.1; SET plan_cache_mode = force_generic_plan; SET jit = off`
 
 	connectTimeout = 10 * time.Second
 	// How long an Open that isn't to wait tries for the lock: a process that was

@@ -20,8 +20,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -80,8 +81,13 @@ type Store struct {
 
 var _ index.Store = (*Store)(nil)
 
-// snapshot begins a View. Its SELECT takes the snapshot: BEGIN doesn't.
-const snapshot = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1`
+// A View begins with these two. The first alone takes no snapshot.
+const (
+	begin = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
+	// What most who read want to know first.
+	head = `SELECT m.value, (SELECT coalesce(max(last), 0) FROM events), t.* FROM (SELECT 1) one LEFT JOIN meta m ON m.key = 'epoch'
+		LEFT JOIN (` + blockColumns + `ORDER BY height DESC LIMIT 1) t ON true`
+)
 
 // View implements [index.Store].
 func (s *Store) View(ctx context.Context, read func(index.View) error) error {
@@ -97,16 +103,27 @@ func (s *Store) View(ctx context.Context, read func(index.View) error) error {
 		return explain(ctx, what, err)
 	}
 	defer conn.Release() // a connection still in a transaction is thrown away
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: snapshot})
-	if err != nil {
-		return explain(ctx, what, err)
-	}
-	if err := read(&view{ctx: ctx, q: conn.Conn()}); err != nil {
-		_ = tx.Rollback(ctx) // nothing was written
+	v := &view{ctx: ctx, q: conn.Conn(), puts: []put{{query: begin}}}
+	defer func() { // also when read panics; nothing was written
+		if !v.q.IsClosed() {
+			_, _ = v.q.Exec(ctx, `ROLLBACK`)
+		}
+	}()
+	if err := v.open(); err != nil {
 		return err
 	}
-	_ = tx.Rollback(ctx)
-	return nil
+	return read(v)
+}
+
+// open begins the view and reads what it is of.
+func (v *view) open() error {
+	return v.each(head, nil, func(r *row) error {
+		v.head = &viewHead{epoch: r.text(), lastSeq: r.integer(), tip: index.Tip{Height: -1}}
+		if len(r.values) > r.at && r.values[r.at] != nil {
+			v.head.tip = scanTip(r)
+		}
+		return nil
+	})
 }
 
 // Update implements [index.Store]. A write that has begun is interrupted 10

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -63,6 +64,8 @@ func (r *row) number() (int64, bool) {
 	switch b := r.next(); len(b) {
 	case 0:
 		return 0, false
+	case 2:
+		return int64(int16(binary.BigEndian.Uint16(b))), true
 	case 4:
 		return int64(int32(binary.BigEndian.Uint32(b))), true
 	case 8:
@@ -76,6 +79,23 @@ func (r *row) number() (int64, bool) {
 func (r *row) integer() int64 {
 	n, _ := r.number()
 	return n
+}
+
+// integer4 returns a column of four bytes, integer2 one of two.
+func (r *row) integer4() int32 {
+	n := r.integer()
+	if n < math.MinInt32 || n > math.MaxInt32 {
+		r.fault("a number")
+	}
+	return int32(n)
+}
+
+func (r *row) integer2() int16 {
+	n := r.integer()
+	if n < math.MinInt16 || n > math.MaxInt16 {
+		r.fault("a number")
+	}
+	return int16(n)
 }
 
 // height returns a column with a height, -1 when it is null.
@@ -132,8 +152,21 @@ type question struct {
 	scan  func(*row) error
 }
 
+// A put is a statement that was put off: it goes with the next question, or with
+// the commit.
+type put struct {
+	query string
+	args  []any
+}
+
+// mostPuts bounds the statements that wait.
+const mostPuts = 32
+
 // each calls scan for every row of a query.
 func (v *view) each(query string, args []any, scan func(*row) error) error {
+	if len(v.puts) > 0 {
+		return v.ask(question{query, args, scan})
+	}
 	rows, err := v.q.Query(v.ctx, query, args...)
 	if err != nil {
 		return v.explain(err)
@@ -141,13 +174,25 @@ func (v *view) each(query string, args []any, scan func(*row) error) error {
 	return v.explain(drain(rows, scan))
 }
 
-// ask puts several questions in one round trip.
+// ask puts several questions in one round trip, after what was put off.
 func (v *view) ask(questions ...question) error {
 	batch := &pgx.Batch{}
+	puts := v.puts
+	v.puts = nil
+	for _, p := range puts {
+		batch.Queue(p.query, p.args...)
+	}
 	for _, q := range questions {
 		batch.Queue(q.query, q.args...)
 	}
 	results := v.q.SendBatch(v.ctx, batch)
+	for range puts {
+		if _, err := results.Exec(); err != nil {
+			err = v.explain(errors.Join(err, results.Close()))
+			v.failed = cmp.Or(v.failed, err)
+			return err
+		}
+	}
 	for _, q := range questions {
 		rows, err := results.Query()
 		if err == nil {
@@ -158,6 +203,14 @@ func (v *view) ask(questions ...question) error {
 		}
 	}
 	return v.explain(results.Close())
+}
+
+// flush sends what was put off.
+func (v *view) flush() error {
+	if len(v.puts) == 0 {
+		return nil
+	}
+	return v.ask()
 }
 
 func drain(rows pgx.Rows, scan func(*row) error) error {

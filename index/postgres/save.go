@@ -1,9 +1,6 @@
 package postgres
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/index/rows"
@@ -23,10 +20,16 @@ func (t *tx) Save(placed []*index.Placed) ([][]int64, error) {
 	}
 	s := &save{t: t}
 	err := t.write("save transactions", func() (err error) {
-		if s.Save, err = rows.Gather(placed, &t.last.tx, &t.last.frame); err != nil {
+		if s.Save, err = rows.Gather(placed, &t.last.frame); err != nil {
 			return err
 		}
-		if err := s.Settle(t.known); err != nil {
+		for _, p := range placed {
+			t.top = max(t.top, p.Height)
+		}
+		if err := s.Settle(t.known, t.attributed); err != nil {
+			return err
+		}
+		if err := s.Repeats(t.repeated); err != nil {
 			return err
 		}
 		return s.write()
@@ -38,25 +41,68 @@ func (t *tx) Save(placed []*index.Placed) ([][]int64, error) {
 }
 
 // known reads what the store has of the frames of transactions.
-func (t *tx) known(txs []int64) (map[int64][]rows.Had, error) {
-	const query = `SELECT id, tx, output, height IS NOT NULL, verdict, address FROM frames WHERE tx = ANY ($1::bigint[])`
-	had := make(map[int64][]rows.Had, len(txs))
-	err := t.each(query, []any{txs}, func(r *row) error {
-		h := rows.Had{Arrival: r.integer()}
-		tx := r.integer()
-		h.Output, h.Confirmed, h.Verdict, h.Address = r.unsigned(), r.flag(), frame.Verdict(r.text()), r.bytes()
-		had[tx] = append(had[tx], h)
+func (t *tx) known(spans []rows.Span) (map[int64]rows.Had, error) {
+	const query = `SELECT f.id, substring(f.data FOR 6), f.height, f.verdict, f.address_key FROM unnest($1::bigint[], $2::bigint[]) AS span (first, last)
+		CROSS JOIN LATERAL (SELECT * FROM frames f WHERE f.id >= span.first AND f.id <= span.last OFFSET 0) f`
+	first, last := make([]int64, len(spans)), make([]int64, len(spans))
+	for i, s := range spans {
+		first[i], last[i] = s.First, s.Last
+	}
+	had := make(map[int64]rows.Had, 2*len(spans))
+	err := t.each(query, []any{first, last}, func(r *row) error {
+		h := rows.Had{Arrival: r.integer(), Head: r.bytes(), Height: r.integer4(), Verdict: r.integer2(), AddressKey: r.integer()}
+		had[h.Arrival] = h
 		return nil
 	})
-	for _, list := range had {
-		slices.SortFunc(list, func(a, b rows.Had) int { return cmp.Compare(a.Arrival, b.Arrival) })
-	}
 	return had, err
 }
 
+// attributed returns the address that a frame is attributed to, nil for none.
+func (t *tx) attributed(arrival int64) (address *frame.KeyHash, err error) {
+	err = t.each(forJudging+`FROM frames f`+inBlock+`WHERE f.id = $1`, []any{arrival}, func(r *row) error {
+		f, err := scanFrame(r)
+		if err == nil {
+			address = f.Address
+		}
+		return err
+	})
+	return address, err
+}
+
+// repeated returns which of the frame keys there are rows of. Most were asked
+// about already, together with the facts.
+func (t *tx) repeated(keys []int64) (there []int64, err error) {
+	var ask []int64
+	for _, key := range keys {
+		switch is, known := t.met[key]; {
+		case !known:
+			ask = append(ask, key)
+		case is:
+			there = append(there, key)
+		}
+	}
+	if len(ask) > 0 {
+		scan := func(r *row) error {
+			there = append(there, r.integer())
+			return nil
+		}
+		err = t.ask(question{`SELECT f.frame_key FROM frames f WHERE f.frame_key = ANY ($1::bigint[]) AND ` + isFactOfID, []any{ask}, scan},
+			question{otherIDs, []any{ask}, scan})
+	}
+	if t.met == nil {
+		t.met = make(map[int64]bool, len(keys))
+	}
+	for _, key := range keys {
+		t.met[key] = true // from now on
+	}
+	return there, err
+}
+
+const otherIDs = `SELECT f.frame_key FROM frames f WHERE f.frame_key = ANY ($1::bigint[]) AND ` + isOtherID
+
 // write runs the statements. It stops with the first that fails.
 func (s *save) write() error {
-	for _, step := range []func() error{s.writeNew, s.writeMoved, s.writeCounts} {
+	for _, step := range []func() error{s.writeFrames, s.writeParties, s.writeMoved, s.writeCounts} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -64,44 +110,41 @@ func (s *save) write() error {
 	return nil
 }
 
-func (s *save) writeNew() error {
-	err := insert(s.t, txsTable, s.Txs, func(r rows.Tx) []any {
-		tx := r.Placed.Tx
-		return []any{r.Row, tx.ID[:], string(r.State), rows.NullableHeight(r.Height), rows.Position(r.Placed),
-			tx.Coinbase, rows.PackOutputs(tx.Outputs), r.Packed, rows.PackSpends(tx.Spends)}
-	})
-	if err != nil {
-		return err
+func (s *save) writeFrames() error {
+	many, size := len(s.Frames) >= manyRows, 0
+	for i := 0; i < len(s.Frames) && !many; i++ {
+		if m := s.Frames[i].Frame.Message; m != nil {
+			size += len(m.Body) + len(m.Other)
+		}
+		many = size > muchData
 	}
-	if err := insert(s.t, partiesTable, s.Parties, bindParty); err != nil {
-		return err
+	if many {
+		return s.t.copyIn(framesTable, len(s.Frames), func(b []byte, i int) []byte {
+			r := rows.RowOf(&s.Frames[i])
+			return appendFrame(b, &r)
+		})
 	}
-	return insert(s.t, framesTable, s.Frames, bindFrame)
+	return insert(s.t, framesTable, s.Frames, func(f rows.Frame) []any { return bindFrame(rows.RowOf(&f)) })
 }
 
-func bindParty(r rows.Party) []any { return []any{r.Address[:], r.Of} }
+func (s *save) writeParties() error {
+	if len(s.Parties) >= manyRows {
+		return s.t.copyIn(partiesTable, len(s.Parties), func(b []byte, i int) []byte { return appendParty(b, &s.Parties[i]) })
+	}
+	return insert(s.t, partiesTable, s.Parties, bindParty)
+}
 
 func (s *save) writeMoved() error {
-	err := update(s.t, `UPDATE txs SET state = moved.state, height = moved.height, position = moved.position
-		FROM unnest(%s) AS moved (id, state, height, position) WHERE txs.id = moved.id`,
-		[]string{"bigint", "text", "integer", "bigint"}, s.Moved, func(p *index.Placed) []any {
-			return []any{p.Row, string(p.State), rows.NullableHeight(p.Height), rows.Position(p)}
+	err := update(s.t, `UPDATE frames SET height = decided.height, place = decided.place, verdict = decided.verdict,
+			address_key = decided.address_key, decided = decided.decided
+		FROM unnest(%s) AS decided (id, height, place, verdict, address_key, decided) WHERE frames.id = decided.id`,
+		[]string{"bigint", "integer", "integer", "smallint", "bigint", "bytea"}, s.Decided, func(d rows.Decided) []any {
+			return []any{d.Arrival, int64(d.Height), int64(d.Place), int64(d.Verdict), d.AddressKey, d.Row.Decided}
 		})
 	if err != nil {
 		return err
 	}
-	err = update(s.t, `UPDATE frames SET state = decided.state, height = decided.height, position = decided.position, verdict = decided.verdict,
-			address = decided.address, signed_key = decided.signed_key, signed_key2 = decided.signed_key2
-		FROM unnest(%s) AS decided (id, state, height, position, verdict, address, signed_key, signed_key2) WHERE frames.id = decided.id`,
-		[]string{"bigint", "text", "integer", "bigint", "text", "bytea", "bytea", "bytea"}, s.Decided, func(d rows.Decided) []any {
-			key, key2 := rows.SignedKeys(d.Decision)
-			return []any{d.Arrival, string(d.Placed.State), rows.NullableHeight(d.Placed.Height), rows.Position(d.Placed),
-				string(d.Decision.Verdict), rows.NullableAddress(d.Decision.Address), key, key2}
-		})
-	if err != nil {
-		return err
-	}
-	return insert(s.t, formerTable, s.Former, bindParty)
+	return insert(s.t, formerTable, s.Former, func(f rows.Former) []any { return []any{f.Address[:], f.Arrival} })
 }
 
 // A verdictCount is by how much the number of a verdict changes.

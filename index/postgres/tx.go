@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -18,11 +19,13 @@ type tx struct {
 	had, last numbers // given when it began, and by now
 	xact      string  // the server's number of the transaction
 	tip       *index.Tip
-	failed    error
+	met       map[int64]bool // frame keys asked about, and whether there are rows of them
+	cut       bool           // blocks were removed
+	top       int32          // the largest height something was confirmed at; -1: none
 }
 
 // numbers are the last ones given.
-type numbers struct{ tx, frame, event int64 }
+type numbers struct{ frame, event int64 }
 
 // write runs one of the writing methods.
 func (t *tx) write(what string, run func() error) error {
@@ -35,9 +38,15 @@ func (t *tx) write(what string, run func() error) error {
 	return t.failed
 }
 
+// exec puts a statement off until the next question or the commit: a round trip
+// for each would take longer than most of them do. Its arguments aren't to be
+// changed after.
 func (t *tx) exec(query string, args ...any) error {
-	_, err := t.q.Exec(t.ctx, query, args...)
-	return t.explain(err)
+	t.puts = append(t.puts, put{query, args})
+	if len(t.puts) < mostPuts {
+		return nil
+	}
+	return t.flush()
 }
 
 // Lookup implements [index.Tx]. Of an id that is there more than once it gives
@@ -48,25 +57,68 @@ func (t *tx) Lookup(txids []frame.Hash) (map[frame.Hash]*index.Saved, error) {
 	if len(txids) == 0 {
 		return best, nil
 	}
-	asked := make([][]byte, len(txids))
-	for i := range txids {
-		asked[i] = txids[i][:]
+	keys := make([]int64, len(txids))
+	asked := make(map[frame.Hash]*rows.Found, len(txids))
+	for i, id := range txids {
+		keys[i], asked[id] = rows.KeyOf(id), nil
 	}
-	// One of each id, the best.
-	list, err := t.saved(`WHERE t.id IN (
-		SELECT DISTINCT ON (o.txid) o.id FROM txs o WHERE o.txid = ANY ($1::bytea[])
-		ORDER BY o.txid, array_position(ARRAY['seen', 'dropped', 'confirmed'], o.state), o.id)`, asked)
-	for _, s := range list {
-		if len(s.Entries) > 0 {
-			best[s.Entries[0].Tx.ID] = s
+	list, err := t.found(forJudging+`FROM frames f`+inBlock+`WHERE f.tx_key = ANY ($1::bigint[]) AND f.tx_key <> 0`, keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range list {
+		if f.Tx == nil {
+			return nil, &rows.CorruptError{Column: "frames.tx_key"}
 		}
+		if old, ok := asked[f.Tx.ID]; ok && (old == nil || preferred(f, old)) {
+			asked[f.Tx.ID] = f
+		}
+	}
+	leads := list[:0]
+	for _, f := range asked {
+		if f != nil {
+			leads = append(leads, f)
+		}
+	}
+	more, err := t.others(forJudging, leads)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(more, func(a, b *rows.Found) int { return cmp.Compare(a.Arrival, b.Arrival) })
+	saved, err := t.saved(append(leads, more...))
+	for _, s := range saved {
+		best[s.Entries[0].Tx.ID] = s
 	}
 	return best, err
 }
 
+// preferred tells whether Lookup gives a rather than b.
+func preferred(a, b *rows.Found) bool {
+	order := []index.State{index.Seen, index.Dropped, index.Confirmed}
+	return cmp.Or(cmp.Compare(slices.Index(order, a.State), slices.Index(order, b.State)), cmp.Compare(a.Arrival, b.Arrival)) < 0
+}
+
 // AtHeight implements [index.Tx]. Bodies are left out as in Unconfirmed.
 func (t *tx) AtHeight(height int32) ([]*index.Saved, error) {
-	return t.saved(`WHERE t.height = $1 ORDER BY t.position, t.id`, height)
+	type placed struct {
+		*rows.Found
+		place int32
+	}
+	var all []placed
+	err := t.each(forJudging+`, f.place FROM frames f`+inBlock+`WHERE f.height = $1 AND f.height >= 0`, []any{height}, func(r *row) error {
+		f, err := scanFrame(r)
+		all = append(all, placed{f, r.integer4()})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b placed) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.Arrival, b.Arrival)) })
+	list := make([]*rows.Found, len(all))
+	for i, p := range all {
+		list[i] = p.Found
+	}
+	return t.saved(list)
 }
 
 // Tip implements [index.View]. It asks once: nobody else moves it.
@@ -93,7 +145,7 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 		}
 		t.tip = nil
 		err = t.exec(`INSERT INTO blocks (height, hash, header, median_time, state_hash) VALUES ($1, $2, $3, $4, $5)`,
-			b.Height, b.Hash[:], b.Header[:], b.MedianTime, stateHash[:])
+			b.Height, bytes.Clone(b.Hash[:]), bytes.Clone(b.Header[:]), b.MedianTime, stateHash[:])
 		if err == nil {
 			t.tip = &index.Tip{Height: b.Height, Hash: b.Hash, Header: b.Header, MedianTime: b.MedianTime, StateHash: stateHash}
 		}
@@ -105,7 +157,7 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 // confirmed at a height that is gone.
 func (t *tx) CutBlocks(above int32) error {
 	return t.write("cut blocks", func() error {
-		t.tip = nil
+		t.tip, t.cut = nil, true
 		return t.exec(`DELETE FROM blocks WHERE height > $1`, above)
 	})
 }
@@ -130,7 +182,7 @@ func lastOf[T any, K comparable](items []T, key func(T) K) []T {
 func (t *tx) PutNames(names []*nprotocol.Name) error {
 	return t.write("save names", func() error {
 		return insert(t, namesTable, lastOf(names, func(n *nprotocol.Name) string { return n.Name }), func(n *nprotocol.Name) []any {
-			return []any{[]byte(n.Name), n.Address[:], int64(n.Since.Height), int64(n.Since.Index), int64(n.Since.Output), n.RegisteredAt, n.ExpiresAt, n.Deleted}
+			return []any{[]byte(n.Name), bytes.Clone(n.Address[:]), int64(n.Since.Height), int64(n.Since.Index), int64(n.Since.Output), n.RegisteredAt, n.ExpiresAt, n.Deleted}
 		})
 	})
 }
@@ -139,7 +191,7 @@ func (t *tx) PutNames(names []*nprotocol.Name) error {
 func (t *tx) PutPeers(peers []*nprotocol.Peer) error {
 	return t.write("save peers", func() error {
 		return insert(t, peersTable, lastOf(peers, func(p *nprotocol.Peer) nprotocol.PeerKey { return p.PeerKey }), func(p *nprotocol.Peer) []any {
-			return []any{p.Address[:], []byte(p.IP), p.RegisteredAt, p.ExpiresAt, p.Deleted}
+			return []any{bytes.Clone(p.Address[:]), []byte(p.IP), p.RegisteredAt, p.ExpiresAt, p.Deleted}
 		})
 	})
 }
@@ -170,90 +222,39 @@ func (t *tx) DeletePeers(peers []nprotocol.PeerKey) error {
 	})
 }
 
-// A place is where a valid record stands.
-type place struct {
-	nprotocol.Position
-	arrival int64
-}
-
-// ValidRecords implements [index.Tx].
-func (t *tx) ValidRecords(names []string, peers []nprotocol.PeerKey, yield func(*nprotocol.Record, nprotocol.Moment) error) error {
-	if len(names)+len(peers) == 0 {
+// settled checks what a foreign key would, row by row: nothing is confirmed at a
+// height without a block.
+func (t *tx) settled() error {
+	if t.top < 0 && !t.cut {
 		return nil
 	}
-	var places []place
-	gather := func(r *row) error {
-		places = append(places, place{nprotocol.Position{Height: r.height(), Index: r.unsigned(), Output: r.unsigned()}, r.integer()})
-		return nil
-	}
-	keys := make([][]byte, len(names))
-	for i, name := range names {
-		keys[i] = key(name)
-	}
-	addresses, ips := peerArrays(peers)
-	const columns = `SELECT f.height, f.position, f.output, f.id FROM `
-	err := t.ask(
-		question{columns + `frames f WHERE sha256(f.name) = ANY ($1::bytea[]) AND ` + isFact, []any{keys}, gather},
-		question{columns + `unnest($1::bytea[], $2::bytea[]) AS need (address, ip) JOIN frames f
-			ON f.holder = need.address AND sha256(f.ip) = need.ip AND ` + isFact, []any{addresses, ips}, gather})
+	tip, err := t.Tip()
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(a.Compare(b.Position), cmp.Compare(a.arrival, b.arrival))
-	})
-	for chunk := range slices.Chunk(slices.Compact(places), fetched) {
-		if err := t.yieldRecords(chunk, yield); err != nil {
-			return err
-		}
+	above := t.top > tip.Height
+	if t.cut && !above {
+		err = t.each(`SELECT true FROM frames f WHERE f.height > $1 AND f.height >= 0 LIMIT 1`, []any{tip.Height}, func(*row) error {
+			above = true
+			return nil
+		})
 	}
-	return nil
-}
-
-func (t *tx) yieldRecords(places []place, yield func(*nprotocol.Record, nprotocol.Moment) error) error {
-	arrivals := make([]int64, len(places))
-	for i, p := range places {
-		arrivals[i] = p.arrival
+	if above && err == nil {
+		return fmt.Errorf("a transaction is confirmed above the last block, %d", tip.Height)
 	}
-	records := make(map[int64]found, len(places))
-	err := t.each(forJudging+`WHERE f.id = ANY ($1::bigint[])`, []any{arrivals}, func(r *row) error {
-		f := scanEntry(r)
-		if r.err == nil && (f.Record == nil || f.medianTime == nil) {
-			r.fault("frames.height: no such block")
-		}
-		records[f.Arrival] = f
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, p := range places {
-		f := records[p.arrival]
-		if err := yield(f.Record, nprotocol.Moment{Position: p.Position, Time: f.Time, Now: *f.medianTime}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // AppendEvents implements [index.Tx].
 func (t *tx) AppendEvents(events []*index.Event) error {
 	return t.write("save events", func() error {
-		for _, e := range events {
-			t.last.event++
-			e.Seq = t.last.event
+		runs, err := rows.Runs(events, &t.last.event)
+		switch {
+		case err != nil:
+			return err
+		case len(runs) >= manyRows:
+			return t.copyIn(eventsTable, len(runs), func(b []byte, i int) []byte { return appendRun(b, &runs[i]) })
 		}
-		return insert(t, eventsTable, events, bindEvent)
+		return insert(t, eventsTable, runs, bindRun)
 	})
-}
-
-func bindEvent(e *index.Event) []any {
-	var block, arrival any
-	if e.Block != (frame.Hash{}) {
-		block = e.Block[:]
-	}
-	if e.Arrival != 0 {
-		arrival = e.Arrival
-	}
-	return []any{e.Seq, string(e.Kind), arrival, rows.NullableHeight(e.Height), block, string(e.Verdict), string(e.From), e.Reason}
 }

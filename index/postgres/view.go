@@ -17,26 +17,43 @@ import (
 type view struct {
 	ctx     context.Context
 	q       *pgx.Conn
-	cursors int // opened so far
+	head    *viewHead // nil in a tx, which may change it
+	cursors int       // opened so far
+	puts    []put     // of a tx: statements that were put off
+	failed  error     // of a tx: the first write that failed
+}
+
+// A viewHead is what a View reads as it begins.
+type viewHead struct {
+	epoch   string
+	lastSeq int64
+	tip     index.Tip
 }
 
 const blockColumns = `SELECT height, hash, header, median_time, state_hash FROM blocks `
 
 func (v *view) tips(query string, args ...any) (tips []index.Tip, err error) {
 	err = v.each(query, args, func(r *row) error {
-		t := index.Tip{Height: r.height()}
-		r.must(t.Hash[:], "blocks.hash")
-		r.must(t.Header[:], "blocks.header")
-		t.MedianTime = r.integer()
-		r.must(t.StateHash[:], "blocks.state_hash")
-		tips = append(tips, t)
+		tips = append(tips, scanTip(r))
 		return nil
 	})
 	return tips, err
 }
 
+func scanTip(r *row) index.Tip {
+	t := index.Tip{Height: r.height()}
+	r.must(t.Hash[:], "blocks.hash")
+	r.must(t.Header[:], "blocks.header")
+	t.MedianTime = r.integer()
+	r.must(t.StateHash[:], "blocks.state_hash")
+	return t
+}
+
 // Tip implements [index.View].
 func (v *view) Tip() (index.Tip, error) {
+	if v.head != nil {
+		return v.head.tip, nil
+	}
 	tips, err := v.tips(blockColumns + `ORDER BY height DESC LIMIT 1`)
 	if err != nil || len(tips) == 0 {
 		return index.Tip{Height: -1}, err
@@ -61,23 +78,32 @@ func (v *view) Blocks(from int32, limit int) ([]index.Tip, error) {
 	return v.tips(blockColumns+`WHERE height >= $1 ORDER BY height LIMIT $2`, from, max(0, limit))
 }
 
-// Epoch implements [index.View]. It is asked each time: somebody may have made
+// Epoch implements [index.View]. It is asked in each View: somebody may have made
 // the database anew under a process that reads it.
 func (v *view) Epoch() (epoch string, err error) {
-	err = v.each(`SELECT value FROM meta WHERE key = 'epoch'`, nil, func(r *row) error {
-		epoch = r.text()
-		return nil
-	})
+	if v.head != nil {
+		epoch = v.head.epoch
+	} else {
+		err = v.each(`SELECT value FROM meta WHERE key = 'epoch'`, nil, func(r *row) error {
+			epoch = r.text()
+			return nil
+		})
+	}
 	if err == nil && epoch == "" {
 		return "", &rows.CorruptError{Column: "meta.value of the epoch"}
 	}
 	return epoch, err
 }
 
-const lastSeq = `SELECT coalesce(max(seq), 0) FROM events`
+const lastSeq = `SELECT coalesce(max(last), 0) FROM events`
 
 // LastSeq implements [index.View].
-func (v *view) LastSeq() (int64, error) { return v.one(lastSeq) }
+func (v *view) LastSeq() (int64, error) {
+	if v.head != nil {
+		return v.head.lastSeq, nil
+	}
+	return v.one(lastSeq)
+}
 
 // one returns the number that is the answer to a query.
 func (v *view) one(query string, args ...any) (n int64, err error) {
@@ -147,11 +173,11 @@ func (v *view) PeersOf(address frame.KeyHash) (peers []*nprotocol.Peer, err erro
 
 // PublicKey implements [index.View].
 func (v *view) PublicKey(address frame.KeyHash) ([]byte, error) {
-	keys := map[frame.KeyHash][]byte{}
-	if err := v.ask(provedKeys([]frame.KeyHash{address}, keys)); err != nil {
+	facts, err := v.Facts(index.Need{Keys: []frame.KeyHash{address}})
+	if err != nil {
 		return nil, err
 	}
-	if key := keys[address]; key != nil {
+	if key := facts.Keys[address]; key != nil {
 		return key, nil
 	}
 	return nil, index.ErrNotFound
@@ -176,6 +202,9 @@ const fetched = 500
 func (v *view) through(query string, scan func(*row), done func() error) (err error) {
 	v.cursors++
 	cursor := fmt.Sprintf("through_%d", v.cursors)
+	if err := v.flush(); err != nil {
+		return err
+	}
 	if _, err := v.q.Exec(v.ctx, `DECLARE `+cursor+` NO SCROLL CURSOR FOR `+query); err != nil {
 		return v.explain(err)
 	}
@@ -229,15 +258,15 @@ func all[T any](v *view, query string, scan func(*row) T, yield func(T) error) e
 // Bodies are read until they are this many bytes; then they are yielded.
 const manyBytes = 8 << 20
 
+const confirmed = `SELECT id, octet_length(body) FROM frames WHERE height >= 0 ORDER BY height, place, id`
+
 // Confirmed implements [index.View]. It holds a few megabytes of bodies at a
 // time, or one that is larger.
 func (v *view) Confirmed(yield func(*index.Entry) error) error {
 	type found struct{ arrival, size int64 }
 	var list []found
-	const query = `SELECT id, coalesce(octet_length(body), 0) FROM frames
-		WHERE height IS NOT NULL ORDER BY height, position, output, id`
 	scan := func(r *row) { list = append(list, found{r.integer(), r.integer()}) }
-	return v.through(query, scan, func() error {
+	return v.through(confirmed, scan, func() error {
 		batch := list
 		list = nil
 		for len(batch) > 0 {

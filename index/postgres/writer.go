@@ -222,15 +222,15 @@ func (w *writer) begin(ctx context.Context) (*tx, error) {
 }
 
 func (w *writer) enter(ctx context.Context) (*tx, error) {
-	t := &tx{view: view{ctx: ctx, q: w.conn}}
+	t := &tx{view: view{ctx: ctx, q: w.conn}, top: -1}
 	batch := &pgx.Batch{}
 	batch.Queue(`BEGIN`)
-	batch.Queue(`SELECT fence, last_tx, last_frame, last_event, pg_current_xact_id()::text FROM writer FOR UPDATE`)
+	batch.Queue(`SELECT fence, last_frame, last_event, pg_current_xact_id()::text FROM writer FOR UPDATE`)
 	results := w.conn.SendBatch(ctx, batch)
 	_, err := results.Exec()
 	var fence int64
 	if err == nil {
-		err = results.QueryRow().Scan(&fence, &t.had.tx, &t.had.frame, &t.had.event, &t.xact)
+		err = results.QueryRow().Scan(&fence, &t.had.frame, &t.had.event, &t.xact)
 	}
 	err = errors.Join(err, results.Close())
 	if err == nil && fence == w.fence {
@@ -245,19 +245,27 @@ func (w *writer) enter(ctx context.Context) (*tx, error) {
 	return nil, err
 }
 
-// commit writes the last numbers given and commits, in one round trip. When the
-// connection is lost meanwhile, the server is asked what became of it.
+// commit sends what was put off and the last numbers given, and commits, in one
+// round trip. When the connection is lost meanwhile, the server is asked what became of it.
 func (w *writer) commit(ctx context.Context, t *tx) error {
+	if err := t.settled(); err != nil {
+		return err
+	}
 	batch := &pgx.Batch{}
+	for _, p := range t.puts {
+		batch.Queue(p.query, p.args...)
+	}
 	if t.last != t.had {
-		batch.Queue(`UPDATE writer SET last_tx = $1, last_frame = $2, last_event = $3`, t.last.tx, t.last.frame, t.last.event)
+		batch.Queue(`UPDATE writer SET last_frame = $1, last_event = $2`, t.last.frame, t.last.event)
 	}
 	batch.Queue(`COMMIT`)
 	results := w.conn.SendBatch(ctx, batch)
 	var err error
 	for range batch.Len() {
 		tag, failed := results.Exec()
-		err = errors.Join(err, failed)
+		if err == nil { // after the first the rest is skipped
+			err = failed
+		}
 		if failed == nil && tag.String() == "ROLLBACK" {
 			err = errors.New("a statement of the transaction had failed")
 		}

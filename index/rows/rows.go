@@ -30,65 +30,6 @@ func Present(b []byte) []byte {
 	return b
 }
 
-// Nullable keeps nil apart from no bytes.
-func Nullable(b []byte) any {
-	if b == nil {
-		return nil
-	}
-	return b
-}
-
-// NullableAddress returns the bytes of an address, or null.
-func NullableAddress(h *frame.KeyHash) any {
-	if h == nil {
-		return nil
-	}
-	return h[:]
-}
-
-// NullableHeight returns a height, or null for that of what is in no block.
-func NullableHeight(height int32) any {
-	if height < 0 {
-		return nil
-	}
-	return int64(height)
-}
-
-// Position is the place in the block, and 0 of what is in none.
-func Position(p *index.Placed) int64 {
-	if p.State != index.Confirmed {
-		return 0
-	}
-	return int64(p.Tx.Index)
-}
-
-// SignedKeys returns the keys of a decision, null where there is none.
-func SignedKeys(d *index.Decision) (key, key2 any) {
-	if len(d.Keys) > 0 {
-		key = Nullable(d.Keys[0])
-	}
-	if len(d.Keys) > 1 {
-		key2 = Nullable(d.Keys[1])
-	}
-	return key, key2
-}
-
-// TimeOrder returns the time stamp of a frame as an integer to compare by, see
-// [Sortable], or null when it isn't a number.
-func TimeOrder(f *index.Frame) any {
-	if n, err := frame.ParseTimeStamp(f.TimeStamp()); err == nil {
-		return Sortable(n)
-	}
-	return nil
-}
-
-// NeedsBody tells whether a message can't be judged again without its body: no
-// key comes out of its signature, so that keys must be tried.
-func NeedsBody(f *index.Frame) bool {
-	s := f.Proofs[0].Signature
-	return s.Readable() && !s.Recoverable()
-}
-
 // Prove makes a proof again from the signature and the key that was recovered
 // from it: recovering is not repeated.
 func Prove(signature, key []byte) frame.Proof {

@@ -1,49 +1,11 @@
 package rows
 
 import (
-	"errors"
 	"reflect"
 	"testing"
 
-	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 )
-
-// What a damaged or foreign database gives is refused, never read past its end.
-func TestUnpack(t *testing.T) {
-	outputs := func(b []byte) (any, error) { v, err := UnpackOutputs(b); return v, err }
-	keys := func(b []byte) (any, error) { v, err := UnpackKeys(b); return v, err }
-	spends := func(b []byte) (any, error) { v, err := UnpackSpends(b); return v, err }
-	twoOutputs := []frame.KeyHash{{1}, {2}}
-	twoKeys := [][]byte{{2, 3}, make([]byte, 255)}
-	twoSpends := []index.Outpoint{{TxID: frame.Hash{1}, Output: 0xffffffff}, {TxID: frame.Hash{2}}}
-	for _, c := range []struct {
-		name   string
-		unpack func([]byte) (any, error)
-		packed []byte
-		want   any // nil: refused
-	}{
-		{"no outputs", outputs, PackOutputs(nil), []frame.KeyHash(nil)},
-		{"outputs", outputs, PackOutputs(twoOutputs), twoOutputs},
-		{"half an output", outputs, PackOutputs(twoOutputs)[:30], nil},
-		{"no keys", keys, PackKeys(nil), [][]byte(nil)},
-		{"keys", keys, PackKeys(twoKeys), twoKeys},
-		{"an empty key", keys, []byte{0}, nil},
-		{"a key cut short", keys, []byte{2, 1}, nil},
-		{"no spends", spends, PackSpends(nil), []index.Outpoint(nil)},
-		{"spends", spends, PackSpends(twoSpends), twoSpends},
-		{"half an outpoint", spends, PackSpends(twoSpends)[:35], nil},
-	} {
-		got, err := c.unpack(c.packed)
-		var corrupt *CorruptError
-		switch {
-		case c.want == nil && !errors.As(err, &corrupt):
-			t.Errorf("%s: got %v, %v, want a CorruptError", c.name, got, err)
-		case c.want != nil && (err != nil || !reflect.DeepEqual(got, c.want)):
-			t.Errorf("%s: got %v, %v, want %v", c.name, got, err, c.want)
-		}
-	}
-}
 
 func TestSortable(t *testing.T) {
 	stamps := []uint64{0, 1, 1<<63 - 1, 1 << 63, 1<<64 - 1}

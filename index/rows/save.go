@@ -10,57 +10,66 @@ import (
 // A Save is one call of Save: what the store is to write, gathered first so that
 // each table is written in a few statements.
 type Save struct {
-	Txs      []Tx
-	Parties  []Party // address and transaction
 	Frames   []Frame
+	Parties  []Party
 	Moved    []*index.Placed // known transactions
 	Decided  []Decided
-	Former   []Party                 // address and frame
+	Former   []Former
 	Counts   map[frame.Verdict]int64 // by how much the numbers change
 	Arrivals [][]int64               // of the frames, one slice for each transaction
 	placed   []*index.Placed
 }
 
-// A Tx is a new transaction. Its row is that of Placed.
-type Tx struct {
-	*index.Placed
-	Packed []byte // input keys
-}
-
-// A Party is an address that a row is about.
-type Party struct {
-	Address frame.KeyHash
-	Of      int64 // a transaction, or a frame
-}
-
-// A Frame is a frame of a new transaction.
+// A Frame is a frame of a new transaction. The transaction's row is its lead: the
+// arrival of its first frame.
 type Frame struct {
-	Arrival, Tx int64
-	Placed      *index.Placed
-	Frame       *index.Frame
-	Decision    *index.Decision
+	Arrival, Lead, Frames int64 // Frames: how many the transaction has
+	Placed                *index.Placed
+	Frame                 *index.Frame
+	Decision              *index.Decision
+	Reached               []frame.KeyHash // by the transaction
+	Again                 bool            // for the store to set: an earlier arrival has the same frame id
 }
 
-// A Decided is a known frame with its new decision.
+// A Party is an address that a transaction reaches beside the first, which its
+// frames' rows say: the frames from Lead on.
+type Party struct {
+	Key          int64 // of the address
+	Lead, Frames int64
+}
+
+// A Former is an address that a frame was attributed to, and is no more.
+type Former struct {
+	Address frame.KeyHash
+	Arrival int64
+}
+
+// A Decided is a known frame with its new decision: the row's columns Height,
+// Place, Verdict, AddressKey and Decided are to be written.
 type Decided struct {
-	Arrival  int64
-	Placed   *index.Placed
+	Row      // the other columns aren't set
 	Decision *index.Decision
+	before   Had
+}
+
+// Stays tells whether the frame stays with its verdict and address key: then the
+// columns Verdict and AddressKey, and their indexes, needn't be written.
+func (d *Decided) Stays() bool {
+	return d.Verdict == d.before.Verdict && d.AddressKey == d.before.AddressKey
 }
 
 // A Had is what the store had of a known frame.
 type Had struct {
-	Arrival   int64
-	Output    uint32
-	Confirmed bool
-	Verdict   frame.Verdict
-	Address   []byte
+	Arrival    int64
+	Head       []byte // the first [HeadBytes] of Data
+	Height     int32
+	Verdict    int16
+	AddressKey int64
 }
 
-// Gather checks transactions and gives the new ones their rows, and their frames
-// their arrivals: those after lastTx and lastFrame, which it moves on.
-// [Save.Settle] is to follow.
-func Gather(placed []*index.Placed, lastTx, lastFrame *int64) (*Save, error) {
+// Gather checks transactions and gives the frames of new ones their arrivals:
+// those after last, which it moves on. [Save.Settle] is to follow.
+func Gather(placed []*index.Placed, last *int64) (*Save, error) {
 	s := &Save{Counts: map[frame.Verdict]int64{}, Arrivals: make([][]int64, len(placed)), placed: placed}
 	for i, p := range placed {
 		if err := p.Check(); err != nil {
@@ -70,22 +79,29 @@ func Gather(placed []*index.Placed, lastTx, lastFrame *int64) (*Save, error) {
 			s.Moved = append(s.Moved, p)
 			continue
 		}
-		*lastTx++
-		p.Row = *lastTx
-		s.Arrivals[i] = s.add(p, lastFrame)
+		p.Row = *last + 1
+		s.Arrivals[i] = s.add(p, last)
 	}
 	return s, nil
 }
 
-func (s *Save) add(p *index.Placed, lastFrame *int64) (arrivals []int64) {
-	s.Txs = append(s.Txs, Tx{p, PackKeys(p.Tx.InputKeys)})
-	for _, h := range p.Tx.Reached() {
-		s.Parties = append(s.Parties, Party{h, p.Row})
+func (s *Save) add(p *index.Placed, last *int64) []int64 {
+	reached := p.Tx.Reached()
+	frames := int64(len(p.Tx.Frames))
+	if len(reached) > 1 {
+		met := map[int64]bool{AddressKey(reached[0]): true} // somebody may pay two addresses of one key
+		for _, h := range reached[1:] {
+			if key := AddressKey(h); !met[key] {
+				met[key] = true
+				s.Parties = append(s.Parties, Party{key, p.Row, frames})
+			}
+		}
 	}
+	arrivals := make([]int64, 0, frames)
 	for j, f := range p.Tx.Frames {
-		*lastFrame++
-		arrivals = append(arrivals, *lastFrame)
-		s.Frames = append(s.Frames, Frame{*lastFrame, p.Row, p, f, &p.Decisions[j]})
+		*last++
+		arrivals = append(arrivals, *last)
+		s.Frames = append(s.Frames, Frame{Arrival: *last, Lead: p.Row, Frames: frames, Placed: p, Frame: f, Decision: &p.Decisions[j], Reached: reached})
 		s.count(p, &p.Decisions[j])
 	}
 	return arrivals
@@ -97,17 +113,56 @@ func (s *Save) count(p *index.Placed, d *index.Decision) {
 	}
 }
 
+// Repeats marks the frames whose id an earlier arrival has: one of those in known,
+// the frame keys of the store's rows among keys, or one gathered here. A mark that
+// isn't due, which two ids of one key can give, costs a look when they are listed.
+func (s *Save) Repeats(known func(keys []int64) ([]int64, error)) error {
+	keys := make([]int64, 0, len(s.Frames))
+	met := make(map[int64]bool, len(s.Frames))
+	for i := range s.Frames {
+		if f := &s.Frames[i]; f.Frame.Malformed == "" {
+			key := KeyOf(f.Frame.ID)
+			f.Again = met[key]
+			if !f.Again {
+				met[key] = true
+				keys = append(keys, key)
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	list, err := known(keys)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	there := make(map[int64]bool, len(list))
+	for _, key := range list {
+		there[key] = true
+	}
+	for i := range s.Frames {
+		if f := &s.Frames[i]; f.Frame.Malformed == "" && there[KeyOf(f.Frame.ID)] {
+			f.Again = true
+		}
+	}
+	return nil
+}
+
+// A Span is the rows of a known transaction, and one beyond them.
+type Span struct{ First, Last int64 }
+
 // Settle compares the known transactions with what the store has of their frames:
-// read gives it by row, each list by arrival. Nothing is read when none is known.
-func (s *Save) Settle(read func(txs []int64) (map[int64][]Had, error)) error {
+// read gives the rows of the spans by arrival. Nothing is read when none is known.
+// Where a frame's address changed, address gives the one it had.
+func (s *Save) Settle(read func([]Span) (map[int64]Had, error), address func(arrival int64) (*frame.KeyHash, error)) error {
 	if len(s.Moved) == 0 {
 		return nil
 	}
-	txs := make([]int64, len(s.Moved))
+	spans := make([]Span, len(s.Moved))
 	for i, p := range s.Moved {
-		txs[i] = p.Row
+		spans[i] = Span{p.Row, p.Row + int64(len(p.Decisions))}
 	}
-	had, err := read(txs)
+	had, err := read(spans)
 	if err != nil {
 		return err
 	}
@@ -116,7 +171,7 @@ func (s *Save) Settle(read func(txs []int64) (map[int64][]Had, error)) error {
 		if arrivals[p.Row] != nil {
 			return fmt.Errorf("transaction %s: twice in one call", p.Tx.ID)
 		}
-		list, err := s.compare(p, had[p.Row])
+		list, err := s.compare(p, had)
 		if err != nil {
 			return fmt.Errorf("transaction %s: %w", p.Tx.ID, err)
 		}
@@ -127,35 +182,71 @@ func (s *Save) Settle(read func(txs []int64) (map[int64][]Had, error)) error {
 			s.Arrivals[i] = list
 		}
 	}
-	return nil
+	return s.leave(address)
 }
 
-func (s *Save) compare(p *index.Placed, had []Had) ([]int64, error) {
-	if len(had) != len(p.Decisions) {
-		return nil, fmt.Errorf("row %d has %d frames, not %d", p.Row, len(had), len(p.Decisions))
-	}
-	arrivals := make([]int64, len(had))
-	for j, h := range had {
-		if h.Output != p.Tx.Frames[j].Output {
-			return nil, fmt.Errorf("row %d has a frame in output %d, not %d", p.Row, h.Output, p.Tx.Frames[j].Output)
+// known tells how many rows there are of the transaction with a lead, as far as
+// they were read.
+func known(had map[int64]Had, lead int64, most int) (n int, err error) {
+	for n < most {
+		h, ok := had[lead+int64(n)]
+		if !ok {
+			break
 		}
-		arrivals[j] = h.Arrival
+		_, first, err := ReadHead(h.Head)
+		if err != nil || first != (n == 0) {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+func (s *Save) compare(p *index.Placed, had map[int64]Had) ([]int64, error) {
+	n, err := known(had, p.Row, len(p.Decisions)+1)
+	if err != nil {
+		return nil, err
+	}
+	if n != len(p.Decisions) {
+		return nil, fmt.Errorf("row %d has %d frames, not %d", p.Row, n, len(p.Decisions))
+	}
+	arrivals := make([]int64, n)
+	for j := range arrivals {
+		arrivals[j] = p.Row + int64(j)
+		h := had[arrivals[j]]
+		if output, _, _ := ReadHead(h.Head); output != p.Tx.Frames[j].Output {
+			return nil, fmt.Errorf("row %d has a frame in output %d, not %d", p.Row, output, p.Tx.Frames[j].Output)
+		}
 		d := &p.Decisions[j]
-		s.Decided = append(s.Decided, Decided{h.Arrival, p, d})
-		if h.Confirmed {
-			s.Counts[h.Verdict]--
+		row := Row{Arrival: h.Arrival, Height: HeightOf(p), Place: PlaceOf(p)}
+		row.Decide(p.Tx.Frames[j], d)
+		s.Decided = append(s.Decided, Decided{row, d, h})
+		if h.Height >= 0 {
+			verdict, err := verdictFrom(h.Verdict)
+			if err != nil {
+				return nil, err
+			}
+			s.Counts[verdict]--
 		}
 		s.count(p, d)
-		if h.Address == nil {
-			continue
-		}
-		var was frame.KeyHash
-		if err := Fill(was[:], "frames.address", h.Address); err != nil {
-			return nil, err
-		}
-		if d.Address == nil || *d.Address != was {
-			s.Former = append(s.Former, Party{was, h.Arrival})
-		}
 	}
 	return arrivals, nil
+}
+
+// leave notes the addresses that frames are no more attributed to.
+func (s *Save) leave(address func(arrival int64) (*frame.KeyHash, error)) error {
+	for i := range s.Decided {
+		d := &s.Decided[i]
+		if d.before.AddressKey == 0 || d.before.AddressKey == d.AddressKey {
+			continue
+		}
+		was, err := address(d.Arrival)
+		if err != nil {
+			return err
+		}
+		if was != nil {
+			s.Former = append(s.Former, Former{*was, d.Arrival})
+		}
+	}
+	return nil
 }

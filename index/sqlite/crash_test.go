@@ -95,7 +95,10 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("round %d: tip %d with %d frames and %d events; the tip was %d", round, tip, frames, events, last)
 		}
 		var check string
-		if err := s.reader.QueryRow(`PRAGMA integrity_check`).Scan(&check); err != nil || check != "ok" {
+		err := s.View(t.Context(), func(v index.View) error {
+			return v.(*view).first(`PRAGMA integrity_check`, func(s *statement) error { check = s.ColumnText(0); return nil })
+		})
+		if err != nil || check != "ok" {
 			t.Fatalf("integrity: %q, %v", check, err)
 		}
 		last = tip
@@ -142,9 +145,9 @@ func TestFullDisk(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "index.db"))
 	defer s.Close()
 	limit := func(pages int) {
-		conn := <-s.turn
-		defer func() { s.turn <- conn }()
-		if _, err := conn.ExecContext(t.Context(), fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
+		c := <-s.turn
+		defer func() { s.turn <- c }()
+		if err := c.run(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
 			t.Fatal(err)
 		}
 	}

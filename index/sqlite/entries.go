@@ -1,8 +1,9 @@
 package sqlite
 
 import (
-	"database/sql"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/metaim/metaim/improtocol/frame"
@@ -10,38 +11,29 @@ import (
 	"github.com/metaim/metaim/index/rows"
 )
 
-// A condition is text for WHERE with its arguments.
-type condition struct {
-	text string
-	args []any
-}
+// The verdicts that count and the others; two indexes have the conditions.
+const (
+	isCounted = `f.address_key <> 0 AND f.verdict IN (7, 11)`
+	isRefused = `f.address_key <> 0 AND f.verdict NOT IN (7, 11)`
+)
 
-func (c *condition) and(text string, args ...any) {
-	if c.text != "" {
-		c.text += " AND "
-	}
-	c.text += text
-	c.args = append(c.args, args...)
-}
-
-// A listing is an EntryQuery under way.
+// A listing is an EntryQuery under way. Sides give rows that may belong to it;
+// what a key can't tell is looked at in the rows.
 type listing struct {
 	v     *view
 	q     index.EntryQuery
-	order string    // ASC or DESC
-	kinds condition // on f, the same for every page: protocol, verdict, state, type
-	peer  bool      // the listing is a conversation
-	first map[frame.ID]int64
-	sides []side
+	kinds string                       // condition on f, the same for every side: protocol, verdict, state, type
+	sides []side                       // none of them: all frames
+	txs   map[int64]*index.Transaction // by lead, of transactions met
+	first map[frame.ID]int64           // of messages that came more than once
 }
 
-// A side is one of the ways in which frames concern an address. Frames of a
-// transaction arrive together, so an index that ends with tx lists them by
-// arrival, and a page takes what it shows and no more.
+// A side is one of the ways in which frames concern an address, through the
+// index which lists them by arrival: a page takes what it shows and no more.
 type side struct {
-	from string // tables, joined
-	tx   string // the column to bound and sort by
-	condition
+	from, where string // tables, joined, and a condition
+	parties     bool   // from parties p
+	args        []value
 }
 
 // Entries implements [index.View]. With a Peer, of occurrences of one message
@@ -53,182 +45,305 @@ func (v *view) Entries(q index.EntryQuery) ([]*index.Entry, error) {
 	if q.Peer != nil && *q.Peer == *q.Address {
 		return nil, nil // nobody is a recipient of what is their own
 	}
-	l := &listing{v: v, q: q, order: "ASC", peer: q.Peer != nil, first: map[frame.ID]int64{}}
-	if q.Newest {
-		l.order = "DESC"
-	}
 	if q.Before <= 0 {
-		l.q.Before = math.MaxInt64
+		q.Before = math.MaxInt64
 	}
+	l := &listing{v: v, q: q, txs: map[int64]*index.Transaction{}}
 	l.filter()
 	if err := l.choose(); err != nil {
 		return nil, err
 	}
-	arrivals, err := rows.Page(&l.q, l.take, l.shown)
-	if err != nil {
+	list := make([]*index.Entry, 0, min(q.Limit, 128))
+	err := l.merge(func(f *rows.Found) error {
+		ok, err := l.shown(f)
+		if err != nil || !ok {
+			return err
+		}
+		if list = append(list, f.Entry); len(list) == q.Limit {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && err != errEnough {
 		return nil, err
 	}
-	byArrival, err := v.entriesOf(arrivals)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]*index.Entry, 0, len(arrivals))
-	for _, a := range arrivals {
-		list = append(list, byArrival[a])
+	for _, e := range list {
+		if err := v.place(e); err != nil {
+			return nil, err
+		}
 	}
 	return list, nil
 }
 
+// filter writes the condition with its numbers: the verdicts and states are a
+// few, and so are the statements.
 func (l *listing) filter() {
-	l.kinds.and(`f.protocol = 'im'`)
+	verdicts := `f.verdict IN (7, 11)`
 	if l.q.Refused {
-		l.kinds.and(`f.verdict NOT IN ('valid', 'duplicate')`)
-	} else {
-		l.kinds.and(`f.verdict IN ('valid', 'duplicate')`)
+		verdicts = `f.verdict NOT IN (7, 11)`
 	}
+	l.kinds = `f.kind & 3 = 0 AND ` + verdicts
 	states := l.q.States
 	if len(states) == 0 {
 		states = []index.State{index.Seen, index.Confirmed}
 	}
-	marks := make([]any, len(states))
-	for i, s := range states {
-		marks[i] = string(s)
+	var or []string
+	for _, s := range []struct {
+		state index.State
+		text  string
+	}{{index.Confirmed, `f.height >= 0`}, {index.Seen, `f.height = -1`}, {index.Dropped, `f.height = -2`}} {
+		if slices.Contains(states, s.state) {
+			or = append(or, s.text)
+		}
 	}
-	l.kinds.and(`f.state IN (`+strings.TrimSuffix(strings.Repeat("?,", len(marks)), ",")+`)`, marks...)
+	if len(or) == 0 {
+		or = []string{`0`}
+	}
+	l.kinds += ` AND +(` + strings.Join(or, ` OR `) + `)`
 	if l.q.Type != "" {
-		l.kinds.and(`f.type = ?`, []byte(l.q.Type))
+		l.kinds += ` AND f.kind & 16776960 = ?4` // rows.TypeMask
 	}
 }
 
-// Tables of a side: by who sends, and by who is reached. CROSS JOIN keeps the
-// order in which they are read.
-const (
-	sent     = `frames f`
-	received = `parties p CROSS JOIN frames f`
-)
+// sent lists what an address sent, of the verdicts asked for.
+func (l *listing) sent(h frame.KeyHash) side {
+	where := `f.address_key = ?3 AND ` + isCounted
+	if l.q.Refused {
+		where = `f.address_key = ?3 AND ` + isRefused
+	}
+	return side{from: `frames f`, where: where, args: []value{number(rows.AddressKey(h))}}
+}
+
+// reached lists what reaches an address first, and what reaches it beside others.
+func (l *listing) reached(h frame.KeyHash) []side {
+	key := []value{number(rows.AddressKey(h))}
+	return []side{
+		{from: `frames f`, where: `f.to_key = ?3 AND f.to_key <> 0`, args: key},
+		{from: `parties p CROSS JOIN frames f`, where: `p.key = ?3`, parties: true, args: key},
+	}
+}
 
 // choose says through which indexes the listing goes.
 func (l *listing) choose() error {
-	if l.q.Address == nil {
-		return nil
-	}
-	address := l.q.Address[:]
-	if !l.peer {
-		l.sides = []side{
-			{from: sent, tx: "f.tx", condition: condition{`f.address = ?`, []any{address}}},
-			{from: received, tx: "p.tx", condition: condition{`p.address = ? AND f.tx = p.tx AND f.address IS DISTINCT FROM ?`, []any{address, address}}},
+	switch {
+	case l.q.Address == nil:
+		l.sides = []side{{from: `frames f`, where: `1`, args: []value{number(0)}}}
+	case l.q.Peer == nil:
+		l.sides = append(l.reached(*l.q.Address), l.sent(*l.q.Address))
+	default:
+		for _, pair := range [][2]frame.KeyHash{{*l.q.Address, *l.q.Peer}, {*l.q.Peer, *l.q.Address}} {
+			sides, err := l.between(pair[0], pair[1])
+			if err != nil {
+				return err
+			}
+			l.sides = append(l.sides, sides...)
 		}
-		return nil
-	}
-	for _, pair := range [][2][]byte{{address, l.q.Peer[:]}, {l.q.Peer[:], address}} {
-		s, err := l.between(pair[0], pair[1])
-		if err != nil {
-			return err
-		}
-		l.sides = append(l.sides, s)
 	}
 	return nil
 }
 
 // between lists what one sent to the other, through the shorter of what the one
 // sent and what the other received: a busy correspondent isn't read through.
-func (l *listing) between(from, to []byte) (side, error) {
+func (l *listing) between(from, to frame.KeyHash) ([]side, error) {
 	const enough = 1_000
-	var out, in int64
-	err := l.v.one(`SELECT (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.address = ? LIMIT ?)),
-		(SELECT count(*) FROM (SELECT 1 FROM parties p WHERE p.address = ? LIMIT ?))`, []any{from, enough, to, enough}, &out, &in)
-	if out <= in {
-		return side{from: sent, tx: "f.tx", condition: condition{
-			`f.address = ? AND EXISTS (SELECT 1 FROM parties p WHERE p.address = ? AND p.tx = f.tx)`, []any{from, to}}}, err
+	out := l.sent(from)
+	sender, receiver := rows.AddressKey(from), rows.AddressKey(to)
+	sent, err := l.v.number(`SELECT count(*) FROM (SELECT 1 FROM frames f WHERE `+strings.Replace(out.where, `?3`, `?1`, 1)+` LIMIT ?2)`, number(sender), number(enough))
+	if err != nil {
+		return nil, err
 	}
-	return side{from: received, tx: "p.tx", condition: condition{
-		`p.address = ? AND f.tx = p.tx AND +f.address = ?`, []any{to, from}}}, err
+	received, err := l.v.number(`SELECT (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.to_key = ?1 AND f.to_key <> 0 LIMIT ?2))
+		+ (SELECT count(*) FROM (SELECT 1 FROM parties p WHERE p.key = ?1 LIMIT ?2))`, number(receiver), number(enough))
+	if err != nil {
+		return nil, err
+	}
+	if sent <= received {
+		// Of the parties of one key those before a frame end before it, but the last.
+		out.where += ` AND (+f.to_key = ?5 OR (SELECT p.lead + p.frames FROM parties p WHERE p.key = ?5 AND p.lead <= f.id ORDER BY p.lead DESC LIMIT 1) > f.id)`
+		out.args = append(out.args, number(receiver))
+		return []side{out}, nil
+	}
+	in := l.reached(to)
+	for i := range in {
+		in[i].where += ` AND +f.address_key = ?5`
+		in[i].args = append(in[i].args, number(sender))
+	}
+	return in, nil
 }
 
-// take reads the next candidates, each side by its index.
-func (l *listing) take(n int) ([]rows.Candidate, error) {
-	again := `0`
-	if !l.q.Repeats && !l.q.Refused {
-		again = `EXISTS (SELECT 1 FROM frames g WHERE g.frame_id = f.frame_id AND g.id < f.id)`
+// statement returns the question of a side: 1 and 2 are the bounds, 3 the key, 4
+// the type, 5 the other key.
+func (l *listing) statement(s *side) string {
+	bounds, order := `f.id > ?1 AND f.id < ?2`, `f.id`
+	if s.parties {
+		// The frames after a bound may be of a transaction that begins before it.
+		bounds = `p.lead >= coalesce((SELECT max(b.lead) FROM parties b WHERE b.key = ?3 AND b.lead <= ?1), ?1) AND p.lead < ?2
+			AND f.id >= p.lead AND f.id < p.lead + p.frames AND ` + bounds
+		order = `p.lead, f.id`
 	}
-	query := `SELECT f.tx AS tx, f.id AS id, f.frame_id AS frame_id, ` + again + ` AS again FROM `
-	var args []any
-	if len(l.sides) == 0 {
-		where := condition{`f.id > ? AND f.id < ?`, []any{l.q.After, l.q.Before}}
-		where.and(l.kinds.text, l.kinds.args...)
-		query += sent + ` WHERE ` + where.text + ` ORDER BY f.id ` + l.order + ` LIMIT ?`
-		args = append(where.args, n)
-	} else {
-		low, high, err := l.bounds()
+	if l.q.Newest {
+		order = strings.ReplaceAll(order, `,`, ` DESC,`) + ` DESC`
+	}
+	return `SELECT ` + rowColumns + `f.body FROM ` + s.from + ` WHERE ` + s.where + ` AND ` + bounds + ` AND ` + l.kinds + ` ORDER BY ` + order
+}
+
+// A cursor is a side being read: it stands on a row.
+type cursor struct {
+	*statement
+	id int64
+}
+
+// merge calls yield with the frames of all sides in the order of the listing,
+// each once, until it fails.
+func (l *listing) merge(yield func(*rows.Found) error) (err error) {
+	var open []*cursor
+	defer func() {
+		for _, c := range open {
+			l.v.give(c.statement)
+		}
+	}()
+	for i := range l.sides {
+		c, err := l.open(&l.sides[i])
 		if err != nil {
-			return nil, err
-		}
-		parts := make([]string, len(l.sides))
-		for i, s := range l.sides {
-			where := condition{s.text, append([]any{}, s.args...)}
-			where.and(s.tx+` BETWEEN ? AND ? AND f.id > ? AND f.id < ?`, low, high, l.q.After, l.q.Before)
-			where.and(l.kinds.text, l.kinds.args...)
-			parts[i] = `SELECT * FROM (` + query + s.from + ` WHERE ` + where.text + ` ORDER BY ` + s.tx + ` ` + l.order + `, f.id ` + l.order + ` LIMIT ?)`
-			args = append(append(args, where.args...), n)
-		}
-		query = strings.Join(parts, ` UNION ALL `) + ` ORDER BY id ` + l.order + ` LIMIT ?`
-		args = append(args, n)
-	}
-	var list []rows.Candidate
-	err := l.v.each(query, args, func(r *sql.Rows) error {
-		var c rows.Candidate
-		var tx int64
-		var id []byte
-		if err := r.Scan(&tx, &c.Arrival, &id, &c.Again); err != nil {
 			return err
 		}
-		list = append(list, c)
-		if id == nil {
+		open = append(open, c)
+	}
+	last := int64(0)
+	for {
+		next := l.next(open)
+		if next == nil {
 			return nil
 		}
-		return rows.Fill(list[len(list)-1].ID[:], "frames.frame_id", id)
-	})
-	return list, err
-}
-
-// bounds returns the transactions between which the arrivals asked for are.
-func (l *listing) bounds() (low, high int64, err error) {
-	err = l.v.one(`SELECT coalesce((SELECT tx FROM frames WHERE id <= ? ORDER BY id DESC LIMIT 1), 0),
-		coalesce((SELECT tx FROM frames WHERE id >= ? ORDER BY id LIMIT 1), ?)`,
-		[]any{l.q.After, l.q.Before, int64(math.MaxInt64)}, &low, &high)
-	return low, high, err
-}
-
-// shown tells whether a rows.Candidate is the first of the occurrences that the
-// listing could show. Each message is asked about once, however many copies
-// somebody made of it.
-func (l *listing) shown(c rows.Candidate) (bool, error) {
-	if !c.Again {
-		return true, nil
-	}
-	first, ok := l.first[c.ID]
-	if !ok {
-		where := condition{`f.frame_id = ?`, []any{c.ID[:]}}
-		where.and(l.kinds.text, l.kinds.args...)
-		l.concerns(&where)
-		if err := l.v.one(`SELECT f.id FROM frames f WHERE `+where.text+` ORDER BY f.id LIMIT 1`, where.args, &first); err != nil {
-			return false, err
+		if next.id != last { // two sides may have it
+			last = next.id
+			f, err := next.found()
+			if err != nil {
+				return err
+			}
+			if err := yield(f); err != nil {
+				return err
+			}
 		}
-		l.first[c.ID] = first
+		if err := next.step(); err != nil {
+			return err
+		}
 	}
-	return first == c.Arrival, nil
 }
 
-func (l *listing) concerns(where *condition) {
-	const reaches = `EXISTS (SELECT 1 FROM parties p WHERE p.address = ? AND p.tx = f.tx)`
-	if l.q.Address == nil {
-		return
+func (l *listing) open(s *side) (*cursor, error) {
+	stmt, err := l.v.take(l.statement(s))
+	if err != nil {
+		return nil, err
 	}
-	address := l.q.Address[:]
-	if !l.peer {
-		where.and(`(+f.address = ? OR `+reaches+`)`, address, address)
-		return
+	c := &cursor{statement: stmt}
+	args := [5]value{number(l.q.After), number(l.q.Before), s.args[0], number(int64(rows.TypeBits(l.q.Type)))}
+	if len(s.args) > 1 {
+		args[4] = s.args[1]
 	}
-	peer := l.q.Peer[:]
-	where.and(`(+f.address = ? AND `+reaches+` OR +f.address = ? AND `+reaches+`)`, address, peer, peer, address)
+	c.bind(args[:stmt.BindParamCount()])
+	if err := c.step(); err != nil {
+		l.v.give(stmt)
+		return nil, err
+	}
+	return c, nil
+}
+
+// step goes to the next row; after the last id is 0.
+func (c *cursor) step() error {
+	c.id = 0
+	there, err := c.Step()
+	if there {
+		c.id = c.ColumnInt64(0)
+	}
+	return err
+}
+
+// next returns the cursor whose row comes first, and nil when none has one.
+func (l *listing) next(open []*cursor) (next *cursor) {
+	for _, c := range open {
+		if c.id != 0 && (next == nil || l.q.Newest && c.id > next.id || !l.q.Newest && c.id < next.id) {
+			next = c
+		}
+	}
+	return next
+}
+
+// shown tells whether a frame belongs to the listing: also when another of its id
+// could, it has arrived first.
+func (l *listing) shown(f *rows.Found) (bool, error) {
+	ok, err := l.belongs(f)
+	if err != nil || !ok || !f.Again || l.q.Repeats || l.q.Refused {
+		return ok, err
+	}
+	first, err := l.firstOf(f.ID)
+	return first == f.Arrival, err
+}
+
+// belongs tells whether a frame of a kind asked for does, and joins it to its
+// transaction.
+func (l *listing) belongs(f *rows.Found) (bool, error) {
+	if l.q.Type != "" && (f.Message == nil || f.Message.Type != l.q.Type) {
+		return false, nil
+	}
+	if err := l.join(f); err != nil {
+		return false, err
+	}
+	switch e := f.Entry; {
+	case l.q.Address == nil:
+		return true, nil
+	case l.q.Peer == nil:
+		return rows.Concerned(e, *l.q.Address), nil
+	default:
+		return rows.Sent(e, *l.q.Address) && rows.Received(e, *l.q.Peer) || rows.Sent(e, *l.q.Peer) && rows.Received(e, *l.q.Address), nil
+	}
+}
+
+func (l *listing) join(f *rows.Found) error {
+	if f.Tx == nil {
+		if f.Tx = l.txs[f.Lead]; f.Tx == nil {
+			lead, err := l.v.lead(f.Lead)
+			if err != nil {
+				return err
+			}
+			f.Tx = lead.Tx
+		}
+	}
+	l.txs[f.Lead] = f.Tx
+	return nil
+}
+
+// firstOf returns the first of the occurrences of a message that the listing could
+// show. Each message is asked about once, however many copies somebody made of it.
+func (l *listing) firstOf(id frame.ID) (int64, error) {
+	if first, known := l.first[id]; known {
+		return first, nil
+	}
+	first := int64(math.MaxInt64)
+	for _, kind := range []string{isFact, isNoFact} {
+		query := fmt.Sprintf(`%sWHERE f.frame_key = ?3 AND %s AND %s AND f.id < ?1 ORDER BY f.id`, whole, kind, l.kinds)
+		args := []value{number(first), number(0), number(rows.KeyOf(id)), number(int64(rows.TypeBits(l.q.Type)))}
+		if l.q.Type == "" {
+			args = args[:3]
+		}
+		err := l.v.each(query, func(s *statement) error {
+			f, err := s.found()
+			if err != nil || f.ID != id {
+				return err
+			}
+			if ok, err := l.belongs(f); err != nil || !ok {
+				return err
+			}
+			first = f.Arrival
+			return errEnough
+		}, args...)
+		if err != nil && err != errEnough {
+			return 0, err
+		}
+	}
+	if l.first == nil {
+		l.first = map[frame.ID]int64{}
+	}
+	l.first[id] = first
+	return first, nil
 }

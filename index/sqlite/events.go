@@ -1,7 +1,8 @@
 package sqlite
 
 import (
-	"database/sql"
+	"cmp"
+	"maps"
 	"math"
 	"slices"
 
@@ -14,9 +15,16 @@ const (
 	// Up to this many events are read through rather than looked up by address;
 	// fewer when more than one address is asked for.
 	shortLog = 4_000
+
+	runColumns = `SELECT e.last, e.frame, e.count, e.height, e.kind, e.verdict, e.from_verdict, e.reason, e.block FROM events e `
+	runsAfter  = runColumns + `WHERE e.last > ? ORDER BY e.last`
 )
 
-const eventColumns = ` SELECT e.seq, e.kind, e.frame, e.height, e.block, e.verdict, e.from_verdict, e.reason FROM events e `
+// run reads the row of the log that a statement stands on.
+func (s *statement) run() *rows.Run {
+	return &rows.Run{Last: s.ColumnInt64(0), Frame: s.ColumnInt64(1), Count: s.ColumnInt32(2), Height: s.ColumnInt32(3), Kind: int16(s.ColumnInt32(4)), //nolint:gosec // as written
+		Verdict: int16(s.ColumnInt32(5)), From: int16(s.ColumnInt32(6)), Reason: int16(s.ColumnInt32(7)), Block: s.read(8)} //nolint:gosec // as written
+}
 
 // Events implements [index.View]. At most 5,000 addresses can be asked for at
 // once. An event belongs to an address also when its frame was attributed to it
@@ -28,97 +36,223 @@ func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
 	if q.Upto <= 0 {
 		q.Upto = math.MaxInt64
 	}
-	query, args, err := v.eventQuery(q)
+	if q.After == math.MaxInt64 {
+		return nil, nil
+	}
+	if len(q.Addresses) > 0 {
+		return v.eventsOf(q)
+	}
+	events, err := v.runs(q, q.Limit)
 	if err != nil {
 		return nil, err
 	}
-	events, err := v.events(query, args)
-	if err != nil {
+	events = events[:min(len(events), q.Limit)]
+	return events, v.tell(events)
+}
+
+// runs reads the events of rows until there are enough.
+func (v *view) runs(q index.EventQuery, enough int) (events []*index.Event, err error) {
+	err = v.each(runsAfter, func(s *statement) error {
+		r := s.run()
+		if events, err = r.Events(events, q.After, q.Upto); err != nil {
+			return err
+		}
+		if len(events) >= enough || r.Last >= q.Upto {
+			return errEnough
+		}
+		return nil
+	}, number(q.After))
+	if err != nil && err != errEnough {
 		return nil, err
 	}
+	return events, nil
+}
+
+// tell sets the entries of events.
+func (v *view) tell(events []*index.Event) error {
 	byArrival, err := v.entriesOf(rows.Arrivals(events))
 	for _, e := range events {
 		e.Entry = byArrival[e.Arrival]
 	}
-	return events, err
+	return err
 }
 
-func (v *view) eventQuery(q index.EventQuery) (query string, args []any, err error) {
-	if len(q.Addresses) == 0 {
-		return eventColumns + `WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?`, []any{q.After, q.Upto, q.Limit}, nil
-	}
-	asked := `WITH asked (address) AS (VALUES ` + values(len(q.Addresses), 1) + `)`
+// An asking is a question for the events of addresses.
+type asking struct {
+	*view
+	q         index.EventQuery
+	addresses map[frame.KeyHash]bool
+	former    map[int64]bool // frames that were attributed to one of them
+	found     []*index.Event
+}
+
+func (v *view) eventsOf(q index.EventQuery) ([]*index.Event, error) {
+	a := &asking{view: v, q: q, addresses: make(map[frame.KeyHash]bool, len(q.Addresses)), former: map[int64]bool{}}
 	for _, h := range q.Addresses {
-		args = bindAddress(args, h)
+		a.addresses[h] = true
 	}
-	through, err := v.readThrough(q, asked, args)
+	err := look(v.conn, `SELECT frame FROM former_sources WHERE address = ?`, q.Addresses,
+		func(s *statement, h *frame.KeyHash) { s.BindBytes(1, h[:]) },
+		func(s *statement, _ *frame.KeyHash) (bool, error) {
+			a.former[s.ColumnInt64(0)] = true
+			return false, nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	through, err := a.through()
+	if err != nil {
+		return nil, err
+	}
 	if through {
-		return asked + readingThrough, append(args, q.After, q.Upto, q.Blocks, q.Limit), err
+		err = a.readThrough()
+	} else {
+		err = a.byAddress()
 	}
-	return asked + byAddress, append(args, q.After, q.Upto, q.After, q.Upto, q.Blocks, q.Limit, q.Limit), err
+	return a.found, err
 }
 
-// readThrough tells whether looking at each event asked for, once for each
-// address, costs less than looking up the frames that concern the addresses.
-func (v *view) readThrough(q index.EventQuery, asked string, addresses []any) (bool, error) {
-	last, err := v.LastSeq()
+// The ways in which frames concern an address, each by an index.
+var ways = []string{
+	`SELECT f.id, 1 FROM frames f WHERE f.address_key = ?1 AND ` + isCounted,
+	`SELECT f.id, 1 FROM frames f WHERE f.address_key = ?1 AND ` + isRefused,
+	`SELECT f.id, 1 FROM frames f WHERE f.to_key = ?1 AND f.to_key <> 0`,
+	`SELECT p.lead, p.frames FROM parties p WHERE p.key = ?1`,
+}
+
+// through tells whether looking at each event asked for, once for each address,
+// costs less than looking up the frames that concern the addresses.
+func (a *asking) through() (bool, error) {
+	last, err := a.LastSeq()
 	if err != nil {
 		return false, err
 	}
-	events := max(0, min(last, q.Upto)-q.After)
-	if events <= shortLog/int64(len(q.Addresses)) {
+	events := max(0, min(last, a.q.Upto)-a.q.After)
+	if events <= shortLog/int64(len(a.q.Addresses)) {
 		return true, nil
 	}
-	var sent, received int64
-	args := append(slices.Clone(addresses), events, events)
-	err = v.one(asked+` SELECT (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.address `+isAsked+` LIMIT ?)),
-		(SELECT count(*) FROM (SELECT 1 FROM parties p WHERE p.address `+isAsked+` LIMIT ?))`, args, &sent, &received)
-	return events <= (sent+received)/int64(len(q.Addresses)), err
+	concerned := int64(0)
+	for _, way := range ways {
+		err := look(a.conn, way, a.q.Addresses, bindKey, func(*statement, *frame.KeyHash) (bool, error) {
+			concerned++
+			return concerned >= events, nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return events <= concerned/int64(len(a.q.Addresses)), nil
 }
 
-const (
-	isAsked = `IN (SELECT address FROM asked)`
+func bindKey(s *statement, h *frame.KeyHash) { s.BindInt64(1, rows.AddressKey(*h)) }
 
-	// Who sent a frame, is to hold a name, is paid by a message, or was once
-	// taken for the sender is concerned.
-	readingThrough = eventColumns + `LEFT JOIN frames f ON f.id = e.frame
-		WHERE e.seq > ? AND e.seq <= ? AND (e.frame IS NULL AND ? OR +f.address ` + isAsked + ` OR +f.new_address ` + isAsked + `
-			OR f.protocol = 'im' AND EXISTS (SELECT 1 FROM parties p WHERE p.address ` + isAsked + ` AND p.tx = f.tx)
-			OR EXISTS (SELECT 1 FROM former_sources s WHERE s.address ` + isAsked + ` AND s.frame = e.frame))
-		ORDER BY e.seq LIMIT ?`
-	byAddress = `, concerned (frame) AS (
-			SELECT f.id FROM frames f WHERE f.address ` + isAsked + `
-			UNION SELECT f.id FROM frames f WHERE f.new_address ` + isAsked + `
-			UNION SELECT f.id FROM parties p CROSS JOIN frames f WHERE p.address ` + isAsked + ` AND f.tx = p.tx AND f.protocol = 'im'
-			UNION SELECT s.frame FROM former_sources s WHERE s.address ` + isAsked + `
-		), found (seq) AS (
-			SELECT e.seq FROM concerned CROSS JOIN events e WHERE e.frame = concerned.frame AND e.seq > ? AND e.seq <= ?
-			UNION ALL
-			SELECT * FROM (SELECT e.seq FROM events e WHERE e.frame IS NULL AND e.seq > ? AND e.seq <= ? AND ? ORDER BY e.seq LIMIT ?)
-			ORDER BY 1 LIMIT ?
-		) ` + eventColumns + `WHERE e.seq IN (SELECT seq FROM found) ORDER BY e.seq`
-)
+// takeEvents keeps those of some events that concern an address, until there are enough.
+func (a *asking) takeEvents(events []*index.Event) error {
+	if err := a.tell(events); err != nil {
+		return err
+	}
+	for _, e := range events {
+		if e.Arrival == 0 && a.q.Blocks || e.Entry != nil && a.concerns(e.Entry) {
+			if a.found = append(a.found, e); len(a.found) == a.q.Limit {
+				return errEnough
+			}
+		}
+	}
+	return nil
+}
 
-func (v *view) events(query string, args []any) ([]*index.Event, error) {
-	var list []*index.Event
-	err := v.each(query, args, func(r *sql.Rows) error {
-		var kind, verdict, from string
-		var block []byte
-		var arrival sql.NullInt64
-		var height sql.NullInt32
-		e := &index.Event{Height: -1}
-		if err := r.Scan(&e.Seq, &kind, &arrival, &height, &block, &verdict, &from, &e.Reason); err != nil {
+// concerns: who sent a frame, is to hold a name, is paid by a message, or was once
+// taken for the sender is concerned.
+func (a *asking) concerns(e *index.Entry) bool {
+	if e.Address != nil && a.addresses[*e.Address] || a.former[e.Arrival] {
+		return true
+	}
+	if e.Record != nil {
+		return e.Operation() == "transfer" && a.addresses[e.Record.NewAddress]
+	}
+	return e.Protocol == frame.IM && slices.ContainsFunc(e.Tx.Reached(), func(h frame.KeyHash) bool { return a.addresses[h] })
+}
+
+// readThrough looks at the events as they are in the log.
+func (a *asking) readThrough() error {
+	err := a.each(runsAfter, func(s *statement) error {
+		r := s.run()
+		events, err := r.Events(nil, a.q.After, a.q.Upto)
+		if err != nil {
 			return err
 		}
-		e.Kind, e.Verdict, e.From, e.Arrival = index.EventKind(kind), frame.Verdict(verdict), frame.Verdict(from), arrival.Int64
-		if height.Valid {
-			e.Height = height.Int32
+		if err := a.takeEvents(events); err != nil {
+			return err
 		}
-		list = append(list, e)
-		if block == nil {
-			return nil
+		if r.Last >= a.q.Upto {
+			return errEnough
 		}
-		return rows.Fill(e.Block[:], "events.block", block)
-	})
-	return list, err
+		return nil
+	}, number(a.q.After))
+	if err == errEnough {
+		return nil
+	}
+	return err
+}
+
+// byAddress looks up the frames that concern the addresses, then their events.
+func (a *asking) byAddress() error {
+	frames := maps.Clone(a.former)
+	for _, way := range ways {
+		err := look(a.conn, way, a.q.Addresses, bindKey, func(s *statement, _ *frame.KeyHash) (bool, error) {
+			lead := s.ColumnInt64(0)
+			for i := range s.ColumnInt64(1) {
+				frames[lead+i] = true
+			}
+			return false, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	events, err := a.eventsAbout(slices.Collect(maps.Keys(frames)))
+	if err != nil {
+		return err
+	}
+	if a.q.Blocks {
+		if events, err = a.eventsOfBlocks(events); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(events, func(x, y *index.Event) int { return cmp.Compare(x.Seq, y.Seq) })
+	for chunk := range slices.Chunk(events, rows.MostRun) {
+		if err := a.takeEvents(chunk); err != nil {
+			if err == errEnough {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// eventsAbout returns the events about frames, in no order.
+func (a *asking) eventsAbout(frames []int64) (events []*index.Event, err error) {
+	err = look(a.conn, runColumns+`WHERE e.frame <> 0 AND e.frame >= ?1 AND e.frame < ?1 + 256 AND e.frame - e.count < ?1 AND e.last > ?2`, frames,
+		func(s *statement, f *int64) {
+			s.BindInt64(1, *f)
+			s.BindInt64(2, a.q.After)
+		},
+		func(s *statement, f *int64) (bool, error) {
+			r := s.run()
+			if seq, ok := r.SeqOf(*f); ok && seq > a.q.After && seq <= a.q.Upto {
+				events, err = r.Events(events, seq-1, seq)
+			}
+			return false, err
+		})
+	return events, err
+}
+
+// eventsOfBlocks appends as many as there may be shown.
+func (a *asking) eventsOfBlocks(events []*index.Event) ([]*index.Event, error) {
+	err := a.each(runColumns+`WHERE e.frame = 0 AND e.last > ? AND e.last <= ? ORDER BY e.last LIMIT ?`, func(s *statement) (err error) {
+		events, err = s.run().Events(events, a.q.After, a.q.Upto)
+		return err
+	}, number(a.q.After), number(a.q.Upto), number(int64(a.q.Limit)))
+	return events, err
 }

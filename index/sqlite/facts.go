@@ -1,144 +1,179 @@
 package sqlite
 
 import (
-	"database/sql"
-
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
-// What makes a frame a fact; the partial indexes have the same condition.
-const isFact = `f.height IS NOT NULL AND f.verdict = 'valid'`
-
 // Facts implements [index.View]: nothing is kept but the frames themselves, so
-// taking a block away takes its facts away.
+// taking a block away takes its facts away. Each is asked for by itself: a look at
+// an index by a compiled statement costs less than binding it to a larger one.
 func (v *view) Facts(need index.Need) (*index.Facts, error) {
 	facts := index.NewFacts()
 	for _, read := range []func(index.Need, *index.Facts) error{
-		v.validFrames, v.validContents, v.heldNames, v.heldPeers, v.subjects,
+		v.validFrames, v.validContents, v.heldNames, v.heldPeers, v.subjects, v.provedKeys,
 	} {
 		if err := read(need, facts); err != nil {
 			return nil, err
 		}
 	}
-	return facts, v.provedKeys(need.Keys, facts.Keys)
+	return facts, nil
+}
+
+// look runs a compiled statement for each of the items, and calls scan for the
+// rows of each until it has seen enough.
+func look[T any](c *conn, query string, items []T, bind func(*statement, *T), scan func(*statement, *T) (enough bool, err error)) error {
+	if len(items) == 0 {
+		return nil
+	}
+	s, err := c.take(query)
+	if err != nil {
+		return err
+	}
+	defer c.give(s)
+	for i := range items {
+		if err := s.Reset(); err != nil {
+			return err
+		}
+		bind(s, &items[i])
+		for {
+			there, err := s.Step()
+			if err != nil {
+				return err
+			}
+			if !there {
+				break
+			}
+			enough, err := scan(s, &items[i])
+			if err != nil {
+				return err
+			}
+			if enough {
+				break
+			}
+		}
+	}
+	return nil
 }
 
 func (v *view) validFrames(need index.Need, facts *index.Facts) error {
-	return inChunks(need.FrameIDs, 1, bindID, func(list string, args []any) error {
-		return v.each(`SELECT f.frame_id FROM frames f WHERE f.frame_id IN (VALUES `+list+`) AND `+isFact, args, func(r *sql.Rows) error {
-			var b []byte
-			var id frame.ID
-			if err := r.Scan(&b); err != nil {
-				return err
+	return look(v.conn, light+`WHERE f.frame_key = ? AND `+isFact, need.FrameIDs,
+		func(s *statement, id *frame.ID) { s.BindInt64(1, rows.KeyOf(*id)) },
+		func(s *statement, id *frame.ID) (bool, error) {
+			f, err := s.found()
+			if err != nil || f.ID != *id {
+				return false, err
 			}
-			err := rows.Fill(id[:], "frames.frame_id", b)
-			facts.Valid[id] = true
-			return err
+			facts.Valid[*id] = true
+			return true, nil
 		})
-	})
 }
 
-// The largest time stamp is sought for each item by itself: one look at the end
-// of its part of an index, however many there are.
+// newest lists the valid frames of a key, the largest time stamp first: the first
+// of what is sought has its largest.
+const newest = light + `WHERE f.content_key = ? AND f.content_key <> 0 AND ` + isFact + ` ORDER BY f.time_order DESC`
+
 func (v *view) validContents(need index.Need, facts *index.Facts) error {
-	return inChunks(need.ContentIDs, 1, bindID, func(list string, args []any) error {
-		return v.each(`WITH need (content) AS (VALUES `+list+`)
-			SELECT need.content, (SELECT max(f.time_order) FROM frames f WHERE f.content_id = need.content AND `+isFact+`)
-			FROM need`, args, func(r *sql.Rows) error {
-			var b []byte
-			var last sql.NullInt64
-			if err := r.Scan(&b, &last); err != nil || !last.Valid {
-				return err
+	return look(v.conn, newest, need.ContentIDs,
+		func(s *statement, id *frame.ID) { s.BindInt64(1, rows.KeyOf(*id)) },
+		func(s *statement, id *frame.ID) (bool, error) {
+			f, err := s.found()
+			if err != nil || f.Message == nil || f.ContentID != *id {
+				return false, err
 			}
-			var id frame.ID
-			err := rows.Fill(id[:], "frames.content_id", b)
-			facts.Contents[id] = rows.Unsortable(last.Int64)
-			return err
+			t, err := frame.ParseTimeStamp(f.TimeStamp())
+			if err != nil { // it stands among the numbers, and is none
+				return false, nil
+			}
+			facts.Contents[*id] = t
+			return true, nil
 		})
-	})
-}
-
-func (v *view) heldNames(need index.Need, facts *index.Facts) error {
-	return inChunks(need.Names, 1, bindText, func(list string, args []any) error {
-		return v.names(nameColumns+`WHERE name IN (VALUES `+list+`)`, args, func(n *nprotocol.Name) error {
-			facts.Ledger.Names[n.Name] = n
-			return nil
-		})
-	})
-}
-
-func bindPeer(args []any, key nprotocol.PeerKey) []any {
-	return append(args, key.Address[:], []byte(key.IP))
-}
-
-func (v *view) heldPeers(need index.Need, facts *index.Facts) error {
-	return inChunks(need.Peers, 2, bindPeer, func(list string, args []any) error {
-		return v.peers(peerColumns+`WHERE (address, ip) IN (VALUES `+list+`)`, args, func(p *nprotocol.Peer) error {
-			facts.Ledger.Peers[p.PeerKey] = p
-			return nil
-		})
-	})
 }
 
 func (v *view) subjects(need index.Need, facts *index.Facts) error {
-	var names, peers []nprotocol.Subject
-	for _, s := range need.Subjects {
-		if s.Protocol == frame.P {
-			peers = append(peers, s)
-		} else {
-			names = append(names, s)
+	return look(v.conn, newest, need.Subjects,
+		func(s *statement, subject *nprotocol.Subject) { s.BindInt64(1, rows.SubjectKey(*subject)) },
+		func(s *statement, subject *nprotocol.Subject) (bool, error) {
+			f, err := s.found()
+			if err != nil || f.Record == nil || f.Record.Subject() != *subject {
+				return false, err
+			}
+			t, err := frame.ParseTimeStamp(f.TimeStamp())
+			if err != nil {
+				return false, nil
+			}
+			facts.Ledger.TimeStamps[*subject] = t
+			return true, nil
+		})
+}
+
+func (v *view) heldNames(need index.Need, facts *index.Facts) error {
+	return look(v.conn, nameColumns+`WHERE name = ?`, need.Names,
+		func(s *statement, name *string) { s.BindBytes(1, []byte(*name)) },
+		func(s *statement, name *string) (bool, error) {
+			n, err := s.name()
+			facts.Ledger.Names[*name] = n
+			return true, err
+		})
+}
+
+func (v *view) heldPeers(need index.Need, facts *index.Facts) error {
+	return look(v.conn, peerColumns+`WHERE address = ? AND ip = ?`, need.Peers, bindPeer,
+		func(s *statement, _ *nprotocol.PeerKey) (bool, error) {
+			p, err := s.peer()
+			facts.Ledger.Peers[p.PeerKey] = p
+			return true, err
+		})
+}
+
+func bindPeer(s *statement, key *nprotocol.PeerKey) {
+	s.BindBytes(1, key.Address[:])
+	s.BindBytes(2, []byte(key.IP))
+}
+
+func (v *view) provedKeys(need index.Need, facts *index.Facts) error {
+	for _, address := range need.Keys {
+		key, err := v.provedKey(address)
+		if err != nil {
+			return err
+		}
+		if key != nil {
+			facts.Keys[address] = key
 		}
 	}
-	if err := v.lastOperations(names, `f.name = need.text`, facts); err != nil {
-		return err
+	return nil
+}
+
+// provedKey returns the key that a confirmed valid frame proves for an address:
+// one of its source or holder, or of whom a name was transferred to. It returns
+// nil when there is none.
+func (v *view) provedKey(address frame.KeyHash) (key []byte, err error) {
+	for _, way := range []struct {
+		query string
+		key   int // of the frame's
+	}{
+		{light + `WHERE f.address_key = ? AND ` + isCounted + ` AND ` + isFact + ` ORDER BY f.id`, 0},
+		{light + `WHERE f.to_key = ? AND f.to_key <> 0 AND f.kind & 15 = 13 AND ` + isFact + ` ORDER BY f.id`, 1},
+	} {
+		err := v.each(way.query, func(s *statement) error {
+			f, err := s.found()
+			if err != nil || len(f.Keys) <= way.key {
+				return err
+			}
+			if way.key == 0 && rows.Sent(f.Entry, address) || way.key == 1 && f.Record != nil && f.Record.NewAddress == address {
+				key = f.Keys[way.key]
+				return errEnough
+			}
+			return nil
+		}, number(rows.AddressKey(address)))
+		if err != nil && err != errEnough {
+			return nil, err
+		}
+		if key != nil {
+			break
+		}
 	}
-	return v.lastOperations(peers, `f.ip = need.text`, facts)
-}
-
-func bindSubject(args []any, s nprotocol.Subject) []any {
-	return append(args, string(s.Protocol), s.Address[:], []byte(s.Text))
-}
-
-func (v *view) lastOperations(subjects []nprotocol.Subject, condition string, facts *index.Facts) error {
-	return inChunks(subjects, 3, bindSubject, func(list string, args []any) error {
-		return v.each(`WITH need (protocol, address, text) AS (VALUES `+list+`)
-			SELECT need.protocol, need.address, need.text,
-				(SELECT max(f.time_order) FROM frames f WHERE `+condition+` AND f.holder = need.address AND `+isFact+`)
-			FROM need`, args, func(r *sql.Rows) error {
-			var protocol string
-			var address, text []byte
-			var last sql.NullInt64
-			if err := r.Scan(&protocol, &address, &text, &last); err != nil || !last.Valid {
-				return err
-			}
-			s := nprotocol.Subject{Protocol: frame.Protocol(protocol), Text: string(text)}
-			err := rows.Fill(s.Address[:], "frames.holder", address)
-			facts.Ledger.TimeStamps[s] = rows.Unsortable(last.Int64)
-			return err
-		})
-	})
-}
-
-// provedKeys reads the keys that confirmed valid frames prove: of their sources
-// and holders, and of those to whom names were transferred.
-func (v *view) provedKeys(addresses []frame.KeyHash, keys map[frame.KeyHash][]byte) error {
-	return inChunks(addresses, 1, bindAddress, func(list string, args []any) error {
-		return v.each(`WITH need (address) AS (VALUES `+list+`)
-			SELECT need.address, coalesce(
-				(SELECT f.signed_key FROM frames f WHERE f.address = need.address AND f.signed_key IS NOT NULL AND `+isFact+` LIMIT 1),
-				(SELECT f.signed_key2 FROM frames f WHERE f.new_address = need.address AND f.signed_key2 IS NOT NULL AND `+isFact+` LIMIT 1))
-			FROM need`, args, func(r *sql.Rows) error {
-			var b, key []byte
-			if err := r.Scan(&b, &key); err != nil || key == nil {
-				return err
-			}
-			var address frame.KeyHash
-			err := rows.Fill(address[:], "frames.address", b)
-			keys[address] = key
-			return err
-		})
-	})
+	return key, nil
 }

@@ -16,9 +16,11 @@ import (
 	"runtime"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite" of database/sql, for goose
+	"zombiezen.com/go/sqlite"
 
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/migrations"
 )
 
@@ -27,12 +29,19 @@ const (
 	magic         = "SQLite format 3\x00"
 	lockSuffix    = ".lock"
 
-	// The journal is folded into the database after this many pages of 4 kB, and
-	// cut to the size below when it had to grow beyond.
-	checkpointPages = 4_000
-	journalBytes    = 64 << 20
-	writerCache     = 64 << 10 // kB
-	readerCache     = 8 << 10  // kB, of each connection
+	// Of a new file. Larger ones hold rows with less waste, a fifteenth of the file,
+	// but most pages that a block touches are of indexes, each for one of its keys:
+	// these are written and summed up whole.
+	pageBytes = 4 << 10
+
+	// The journal is folded into the database when it has this many bytes of
+	// pages, and cut to the size below when it had to grow beyond. Pages that many
+	// blocks touch are folded in once for all of them.
+	checkpointBytes = 64 << 20
+	journalBytes    = 128 << 20
+
+	writerCache = 64 << 10 // kB
+	readerCache = 8 << 10  // kB, of each connection
 )
 
 // Open opens the index in a file, and makes or upgrades it unless it is
@@ -72,17 +81,17 @@ func open(ctx context.Context, path string, config Config) (*Store, error) {
 				return nil, err
 			}
 		}
-		if err := inspect(ctx, path, config); err != nil {
+		if err := inspect(path, config); err != nil {
 			return nil, err
 		}
 	}
-	s := &Store{closed: make(chan struct{}), turn: make(chan *sql.Conn, 1)}
+	s := &Store{}
 	if !config.ReadOnly {
 		if err := s.openWriter(ctx, path, config, log); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.openReader(ctx, path); err != nil {
+	if err := s.openReaders(path); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
 	log.Info("index opened", "path", path, "network", string(config.Network), "epoch", s.epoch, "read_only", config.ReadOnly)
@@ -145,65 +154,58 @@ func checkFolder(folder string) error {
 	return nil
 }
 
-// source writes the name under which the driver opens a file.
-func source(path, mode string, pragmas ...string) string {
-	q := url.Values{"mode": {mode}, "_pragma": append(pragmas, "busy_timeout(10000)", "foreign_keys(1)", "temp_store(2)")}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	return u.String()
-}
-
 // inspect looks at a database through a connection that can't write.
-func inspect(ctx context.Context, path string, config Config) error {
-	db, err := sql.Open("sqlite", source(path, "ro"))
-	if err != nil {
-		return err
-	}
-	defer db.Close() //nolint:errcheck // nothing was written
-	db.SetMaxOpenConns(1)
-	return check(ctx, db, config)
-}
-
-// check tells why a database can't be used: another program's, a newer or (when
-// read-only) an older version's, another network's.
-func check(ctx context.Context, db *sql.DB, config Config) error {
-	known, err := migrations.Latest("sqlite")
-	if err != nil {
-		return err
-	}
-	var id, tables, versions int64
-	err = db.QueryRowContext(ctx, `
-		SELECT (SELECT application_id FROM pragma_application_id),
-			(SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND tbl_name <> 'goose_db_version'),
-			(SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version')`).Scan(&id, &tables, &versions)
+func inspect(path string, config Config) error {
+	c, err := connect(path, sqlite.OpenReadOnly)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrForeign, err)
 	}
-	if id != applicationID && (tables > 0 || id != 0) {
-		return fmt.Errorf("%w: another program's database", ErrForeign)
+	_, err = check(c, config)
+	return errors.Join(err, c.close())
+}
+
+// check tells why a database can't be used: another program's, a newer or (when
+// read-only) an older version's, another network's. It returns the number of its
+// last migration.
+func check(c *conn, config Config) (version int64, err error) {
+	known, err := migrations.Latest("sqlite")
+	if err != nil {
+		return 0, err
 	}
-	var version int64
+	var id, tables, versions int64
+	err = c.first(`
+		SELECT (SELECT application_id FROM pragma_application_id),
+			(SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND tbl_name <> 'goose_db_version'),
+			(SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version')`, func(s *statement) error {
+		id, tables, versions = s.ColumnInt64(0), s.ColumnInt64(1), s.ColumnInt64(2)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	if id != applicationID && (tables > 0 || id != 0) {
+		return 0, fmt.Errorf("%w: another program's database", ErrForeign)
+	}
 	if versions > 0 {
-		err := db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
-		if err != nil {
-			return err
+		if version, err = c.number(`SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`); err != nil {
+			return 0, err
 		}
 	}
 	switch {
 	case version > known:
-		return fmt.Errorf("%w: its format is %d, this program knows up to %d", ErrNewer, version, known)
+		return 0, fmt.Errorf("%w: its format is %d, this program knows up to %d", ErrNewer, version, known)
 	case version < known && config.ReadOnly:
-		return fmt.Errorf("%w (its format is %d, this program's %d)", ErrOlder, version, known)
+		return 0, fmt.Errorf("%w (its format is %d, this program's %d)", ErrOlder, version, known)
 	case version == 0:
-		return nil
+		return 0, nil
 	}
-	return checkNetwork(ctx, db, config.Network)
+	return version, checkNetwork(c, config.Network)
 }
 
-func checkNetwork(ctx context.Context, db *sql.DB, network frame.Network) error {
-	var of string
-	err := db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'network'`).Scan(&of)
+func checkNetwork(c *conn, network frame.Network) error {
+	of, err := c.meta("network")
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, index.ErrNotFound):
 		return nil // died while it was being made
 	case err != nil:
 		return err
@@ -211,6 +213,12 @@ func checkNetwork(ctx context.Context, db *sql.DB, network frame.Network) error 
 		return fmt.Errorf("%w: it is of %q, not of %q", ErrNetwork, of, network)
 	}
 	return nil
+}
+
+// meta returns a value of the table meta.
+func (c *conn) meta(key string) (value string, err error) {
+	err = c.first(`SELECT value FROM meta WHERE key = CAST(? AS TEXT)`, func(s *statement) error { value = s.ColumnText(0); return nil }, text(key))
+	return value, err
 }
 
 func (s *Store) openWriter(ctx context.Context, path string, config Config, log *slog.Logger) (err error) {
@@ -222,33 +230,45 @@ func (s *Store) openWriter(ctx context.Context, path string, config Config, log 
 			err = errors.Join(err, s.abandon())
 		}
 	}()
-	s.writer, err = sql.Open("sqlite", source(path, "rwc", "journal_mode(wal)", "synchronous(full)",
-		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages), fmt.Sprintf("journal_size_limit(%d)", journalBytes),
-		fmt.Sprintf("cache_size(-%d)", writerCache)))
+	if err := migrate(ctx, path, config, log); err != nil {
+		return err
+	}
+	c, err := connect(path, sqlite.OpenReadWrite, `PRAGMA journal_mode = wal`, `PRAGMA synchronous = full`,
+		fmt.Sprintf(`PRAGMA wal_autocheckpoint = %d`, checkpointBytes/pageBytes), fmt.Sprintf(`PRAGMA journal_size_limit = %d`, journalBytes),
+		fmt.Sprintf(`PRAGMA cache_size = -%d`, writerCache))
 	if err != nil {
 		return err
 	}
-	s.writer.SetMaxOpenConns(1)
-	if err := check(ctx, s.writer, config); err != nil {
+	s.turn = make(chan *conn, 1)
+	s.turn <- c
+	if err := c.hold(); err != nil {
 		return err
 	}
-	if err := migrate(ctx, s.writer, log); err != nil {
-		return err
-	}
-	_, err = s.writer.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('network', ?), ('epoch', ?) ON CONFLICT (key) DO NOTHING`,
-		string(config.Network), rand.Text())
-	if err != nil {
-		return err
-	}
-	conn, err := s.writer.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	s.turn <- conn
-	return nil
+	return c.run(`INSERT INTO meta (key, value) VALUES ('network', CAST(? AS TEXT)), ('epoch', CAST(? AS TEXT)) ON CONFLICT (key) DO NOTHING`,
+		text(string(config.Network)), text(rand.Text()))
 }
 
-func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+// migrate makes the tables, or brings them up to date. goose asks for a connection
+// of database/sql, which is closed before the store has its own.
+func migrate(ctx context.Context, path string, config Config, log *slog.Logger) (err error) {
+	known, err := migrations.Latest("sqlite")
+	if err != nil {
+		return err
+	}
+	c, err := connect(path, sqlite.OpenReadWrite|sqlite.OpenCreate)
+	if err != nil {
+		return err
+	}
+	version, err := check(c, config)
+	if err := errors.Join(err, c.close()); err != nil || version == known {
+		return err
+	}
+	db, err := sql.Open("sqlite", source(path))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
 	files, err := fs.Sub(migrations.FS, "sqlite")
 	if err != nil {
 		return err
@@ -267,30 +287,38 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	return nil
 }
 
-func (s *Store) openReader(ctx context.Context, path string) (err error) {
-	s.reader, err = sql.Open("sqlite", source(path, "ro", fmt.Sprintf("cache_size(-%d)", readerCache)))
+// source writes the name under which database/sql opens a file. The size of pages
+// is for a file that is empty yet, and must come before its journal is chosen: the
+// driver sorts these by name, so the writing connection chooses that later.
+func source(path string) string {
+	q := url.Values{"mode": {"rwc"}, "_pragma": {fmt.Sprintf("page_size(%d)", pageBytes), "synchronous(full)",
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "temp_store(2)"}}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}
+	return u.String()
+}
+
+func (s *Store) openReaders(path string) error {
+	s.readers = newPool(max(8, 2*runtime.GOMAXPROCS(0)), func() (*conn, error) {
+		return connect(path, sqlite.OpenReadOnly, fmt.Sprintf(`PRAGMA cache_size = -%d`, readerCache))
+	})
+	c, err := s.readers.take(context.Background())
 	if err != nil {
 		return err
 	}
-	readers := max(8, 2*runtime.GOMAXPROCS(0))
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
-	return s.reader.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'epoch'`).Scan(&s.epoch)
+	defer s.readers.give(c)
+	s.epoch, err = c.meta("epoch")
+	return err
 }
 
 // abandon closes what a failed Open had opened.
 func (s *Store) abandon() error {
 	var errs []error
-	select {
-	case conn := <-s.turn:
-		errs = append(errs, conn.Close())
-	default:
+	if s.readers != nil {
+		errs = append(errs, s.readers.close())
 	}
-	if s.reader != nil {
-		errs = append(errs, s.reader.Close())
-	}
-	if s.writer != nil {
-		errs = append(errs, s.writer.Close())
+	if s.turn != nil {
+		c := <-s.turn
+		errs = append(errs, c.close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.release())

@@ -1,149 +1,165 @@
 package sqlite
 
 import (
-	"database/sql"
-
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/index/rows"
 )
 
-// A save is one call of Save under way. Frames that are messages and others are
-// written with columns of their own.
-type save struct {
-	*rows.Save
-	t        *tx
-	messages []rows.Frame
-	others   []rows.Frame // records, and what is malformed
-}
-
 // Save implements [index.Tx]. Of a known transaction nothing but place, state
 // and decisions is written, so what it says needn't be whole.
-func (t *tx) Save(placed []*index.Placed) ([][]int64, error) {
+func (t *tx) Save(placed []*index.Placed) (arrivals [][]int64, err error) {
 	if len(placed) == 0 {
 		return nil, t.failed
 	}
-	s := &save{t: t}
-	err := t.write("save transactions", func() error {
-		var lastTx, lastFrame int64
-		err := t.one(`SELECT coalesce((SELECT max(id) FROM txs), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'frames'), 0)`,
-			nil, &lastTx, &lastFrame)
+	err = t.write("save transactions", func() error {
+		t.moved = true
+		last, err := t.number(`SELECT coalesce(max(id), 0) FROM frames`)
 		if err != nil {
 			return err
 		}
-		if s.Save, err = rows.Gather(placed, &lastTx, &lastFrame); err != nil {
+		s, err := rows.Gather(placed, &last)
+		if err != nil {
 			return err
 		}
-		if err := s.Settle(t.known); err != nil {
+		if err := s.Repeats(t.knownKeys); err != nil {
 			return err
 		}
-		return s.write()
+		if err := s.Settle(t.had, t.addressOf); err != nil {
+			return err
+		}
+		arrivals = s.Arrivals
+		return t.save(s)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.Arrivals, nil
+	return arrivals, nil
 }
 
-// known reads what the store has of the frames of transactions.
-func (t *tx) known(txs []int64) (map[int64][]rows.Had, error) {
-	had := make(map[int64][]rows.Had, len(txs))
-	err := inChunks(txs, 1, bindNumber, func(list string, args []any) error {
-		return t.each(`SELECT id, tx, output, height IS NOT NULL, verdict, address FROM frames WHERE tx IN (VALUES `+list+`) ORDER BY id`, args,
-			func(r *sql.Rows) error {
-				var h rows.Had
-				var row int64
-				var verdict string
-				err := r.Scan(&h.Arrival, &row, &h.Output, &h.Confirmed, &verdict, &h.Address)
-				h.Verdict = frame.Verdict(verdict)
-				had[row] = append(had[row], h)
-				return err
-			})
-	})
+// knownKeys returns which of the frame keys there are.
+func (t *tx) knownKeys(keys []int64) (known []int64, err error) {
+	err = look(t.conn, `SELECT 1 WHERE EXISTS (SELECT 1 FROM frames f WHERE f.frame_key = ?1 AND `+isFact+`)
+		OR EXISTS (SELECT 1 FROM frames f WHERE f.frame_key = ?1 AND `+isNoFact+`)`, keys,
+		func(s *statement, key *int64) { s.BindInt64(1, *key) },
+		func(_ *statement, key *int64) (bool, error) {
+			known = append(known, *key)
+			return true, nil
+		})
+	return known, err
+}
+
+// had reads what there is of known frames.
+func (t *tx) had(spans []rows.Span) (map[int64]rows.Had, error) {
+	had := make(map[int64]rows.Had, 2*len(spans))
+	err := look(t.conn, `SELECT id, substr(data, 1, 6), height, verdict, address_key FROM frames WHERE id BETWEEN ? AND ?`, spans,
+		func(s *statement, span *rows.Span) {
+			s.BindInt64(1, span.First)
+			s.BindInt64(2, span.Last)
+		},
+		func(s *statement, _ *rows.Span) (bool, error) {
+			h := rows.Had{Arrival: s.ColumnInt64(0), Head: s.read(1), Height: s.ColumnInt32(2), Verdict: int16(s.ColumnInt32(3)), AddressKey: s.ColumnInt64(4)} //nolint:gosec // as written
+			had[h.Arrival] = h
+			return false, nil
+		})
 	return had, err
 }
 
-// write runs the statements. It stops with the first that fails: SQLite may have
+// addressOf reads the address that a known frame is attributed to.
+func (t *tx) addressOf(arrival int64) (address *frame.KeyHash, err error) {
+	err = t.first(light+`WHERE f.id = ?`, func(s *statement) error {
+		f, err := s.found()
+		if err == nil {
+			address = f.Address
+		}
+		return err
+	}, number(arrival))
+	return address, err
+}
+
+// save runs the statements. It stops with the first that fails: SQLite may have
 // rolled back then, and the next would be on its own.
-func (s *save) write() error {
-	for _, step := range []func() error{s.writeNew, s.writeMoved, s.writeCounts} {
-		if err := step(); err != nil {
-			return err
-		}
+func (t *tx) save(s *rows.Save) error {
+	err := write(t.conn, `INSERT INTO frames (id, height, place, verdict, kind, tx_key, frame_key, content_key, time_order, address_key, to_key, name_key, decided, data, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, s.Frames, bindFrame)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-func (s *save) writeNew() error {
-	err := insert(s.t, `INSERT OR FAIL INTO txs (id, txid, state, height, position, coinbase, outputs, input_keys, spends) VALUES %s`, 9, s.Txs,
-		func(a []any, r rows.Tx) []any {
-			tx := r.Placed.Tx
-			return append(a, r.Row, tx.ID[:], string(r.State), rows.NullableHeight(r.Height), rows.Position(r.Placed),
-				tx.Coinbase, rows.PackOutputs(tx.Outputs), r.Packed, rows.PackSpends(tx.Spends))
+	// Two addresses of one key are one party.
+	err = write(t.conn, `INSERT INTO parties (key, lead, frames) VALUES (?, ?, ?) ON CONFLICT (key, lead) DO NOTHING`, s.Parties,
+		func(s *statement, p *rows.Party) {
+			s.BindInt64(1, p.Key)
+			s.BindInt64(2, p.Lead)
+			s.BindInt64(3, p.Frames)
 		})
 	if err != nil {
 		return err
 	}
-	if err := insert(s.t, `INSERT OR FAIL INTO parties (address, tx) VALUES %s`, 2, s.Parties, bindParty); err != nil {
+	if err := t.saveDecided(s.Decided); err != nil {
 		return err
 	}
-	for _, n := range s.Frames {
-		if n.Frame.Message != nil {
-			s.messages = append(s.messages, n)
+	err = write(t.conn, `INSERT INTO former_sources (address, frame) VALUES (?, ?) ON CONFLICT (address, frame) DO NOTHING`, s.Former,
+		func(s *statement, f *rows.Former) {
+			s.BindBytes(1, f.Address[:])
+			s.BindInt64(2, f.Arrival)
+		})
+	if err != nil {
+		return err
+	}
+	return t.count(s.Counts)
+}
+
+// saveDecided writes the new decisions. Most say what the old said, at another
+// place: then the indexes by address and by verdict alone needn't be touched.
+func (t *tx) saveDecided(decided []rows.Decided) error {
+	var stay, change []rows.Decided
+	for _, d := range decided {
+		if d.Stays() {
+			stay = append(stay, d)
 		} else {
-			s.others = append(s.others, n)
+			change = append(change, d)
 		}
 	}
-	// The columns that only records have cost too much where they are empty.
-	err = insert(s.t, `INSERT OR FAIL INTO frames (`+anyColumns+`, `+messageColumns+`) VALUES %s`, 22, s.messages, bindMessage)
+	err := write(t.conn, `UPDATE frames SET height = ?, place = ?, decided = ? WHERE id = ?`, stay, func(s *statement, d *rows.Decided) {
+		s.BindInt64(1, int64(d.Height))
+		s.BindInt64(2, int64(d.Place))
+		s.BindBytes(3, d.Decided)
+		s.BindInt64(4, d.Arrival)
+	})
 	if err != nil {
 		return err
 	}
-	err = insert(s.t, `INSERT OR FAIL INTO frames (`+anyColumns+`, `+recordColumns+`) VALUES %s`, 26, s.others, bindOther)
-	if err != nil {
-		return err
-	}
-	return insert(s.t, `INSERT OR FAIL INTO bodies (frame, body) VALUES %s`, 2, s.messages,
-		func(a []any, n rows.Frame) []any { return append(a, n.Arrival, rows.Present(n.Frame.Message.Body)) })
+	return write(t.conn, `UPDATE frames SET height = ?, place = ?, verdict = ?, address_key = ?, decided = ? WHERE id = ?`, change,
+		func(s *statement, d *rows.Decided) {
+			for i, n := range [...]int64{int64(d.Height), int64(d.Place), int64(d.Verdict), d.AddressKey} {
+				s.BindInt64(i+1, n)
+			}
+			s.BindBytes(5, d.Decided)
+			s.BindInt64(6, d.Arrival)
+		})
 }
 
-func (s *save) writeMoved() error {
-	err := insert(s.t, `WITH moved (id, state, height, position) AS (VALUES %s)
-		UPDATE OR FAIL txs SET state = moved.state, height = moved.height, position = moved.position
-		FROM moved WHERE txs.id = moved.id`, 4, s.Moved,
-		func(a []any, p *index.Placed) []any {
-			return append(a, p.Row, string(p.State), rows.NullableHeight(p.Height), rows.Position(p))
-		})
-	if err != nil {
-		return err
+func bindFrame(s *statement, f *rows.Frame) {
+	r := rows.RowOf(f)
+	for i, n := range [...]int64{r.Arrival, int64(r.Height), int64(r.Place), int64(r.Verdict), int64(r.Kind),
+		r.TxKey, r.FrameKey, r.ContentKey, r.TimeOrder, r.AddressKey, r.ToKey, r.NameKey} {
+		s.BindInt64(i+1, n)
 	}
-	err = insert(s.t, `WITH decided (id, state, height, position, verdict, address, signed_key, signed_key2) AS (VALUES %s)
-		UPDATE OR FAIL frames SET state = decided.state, height = decided.height, position = decided.position, verdict = decided.verdict,
-			address = decided.address, signed_key = decided.signed_key, signed_key2 = decided.signed_key2
-		FROM decided WHERE frames.id = decided.id`, 8, s.Decided,
-		func(a []any, d rows.Decided) []any {
-			key, key2 := rows.SignedKeys(d.Decision)
-			return append(a, d.Arrival, string(d.Placed.State), rows.NullableHeight(d.Placed.Height), rows.Position(d.Placed),
-				string(d.Decision.Verdict), rows.NullableAddress(d.Decision.Address), key, key2)
-		})
-	if err != nil {
-		return err
-	}
-	return insert(s.t, `INSERT OR FAIL INTO former_sources (address, frame) VALUES %s ON CONFLICT (address, frame) DO NOTHING`, 2, s.Former, bindParty)
+	s.BindBytes(13, r.Decided)
+	s.BindBytes(14, r.Data)
+	s.BindBytes(15, r.Body)
 }
 
-func (s *save) writeCounts() error {
+func (t *tx) count(counts map[frame.Verdict]int64) error {
 	for _, v := range frame.Verdicts {
-		if s.Counts[v] == 0 {
+		if counts[v] == 0 {
 			continue
 		}
-		for _, statement := range []condition{
-			{`INSERT INTO verdicts (verdict, frames) VALUES (?, 0) ON CONFLICT (verdict) DO NOTHING`, []any{string(v)}},
-			{`UPDATE verdicts SET frames = frames + ? WHERE verdict = ?`, []any{s.Counts[v], string(v)}},
-		} {
-			if _, err := s.t.q.ExecContext(s.t.ctx, statement.text, statement.args...); err != nil {
-				return err
-			}
+		if err := t.run(`INSERT INTO verdicts (verdict, frames) VALUES (CAST(? AS TEXT), 0) ON CONFLICT (verdict) DO NOTHING`, text(string(v))); err != nil {
+			return err
+		}
+		if err := t.run(`UPDATE verdicts SET frames = frames + ? WHERE verdict = CAST(? AS TEXT)`, number(counts[v]), text(string(v))); err != nil {
+			return err
 		}
 	}
 	return nil

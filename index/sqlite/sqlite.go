@@ -1,5 +1,5 @@
 // Package sqlite keeps an index in one SQLite file, through
-// modernc.org/sqlite: pure Go, nothing to install.
+// zombiezen.com/go/sqlite and modernc.org/sqlite: pure Go, nothing to install.
 //
 // The database is in WAL mode with synchronous=FULL: what Update committed
 // survives a loss of power, and nothing but SQLite's own journal is relied on.
@@ -9,12 +9,12 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+
+	"zombiezen.com/go/sqlite"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -43,101 +43,81 @@ var (
 // A Store is an open database. It implements [index.Store].
 type Store struct {
 	epoch    string
-	reader   *sql.DB
-	writer   *sql.DB        // nil when read-only
-	turn     chan *sql.Conn // holds the writing connection while nobody writes
+	readers  *pool
+	turn     chan *conn // holds the writing connection while nobody writes; nil when read-only
 	lock     *lockFile
 	once     sync.Once
-	closed   chan struct{}
 	closeErr error
 }
 
 var _ index.Store = (*Store)(nil)
 
-// A querier is a connection inside a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
 // View implements [index.Store].
-func (s *Store) View(ctx context.Context, read func(index.View) error) error {
-	select {
-	case <-s.closed:
-		return ErrClosed
-	default:
-	}
-	conn, err := s.reader.Conn(ctx)
+func (s *Store) View(ctx context.Context, read func(index.View) error) (err error) {
+	c, err := s.readers.take(ctx)
 	if err != nil {
+		return err
+	}
+	defer s.readers.give(c)
+	if done := ctx.Done(); done != nil {
+		c.db.SetInterrupt(done)
+	}
+	defer func() {
+		if err != nil && sqlite.ErrCode(err) == sqlite.ResultInterrupt && ctx.Err() != nil {
+			err = fmt.Errorf("read the index: %w", ctx.Err())
+		}
+	}()
+	if err := c.run(`BEGIN`); err != nil {
 		return fmt.Errorf("read the index: %w", err)
 	}
-	defer release(ctx, conn)
-	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("read the index: %w", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
 	// SQLite takes its snapshot with the first read, not with BEGIN.
-	if _, err := tx.ExecContext(ctx, `SELECT key FROM meta LIMIT 1`); err != nil {
+	if err := c.run(`SELECT 1 FROM meta LIMIT 1`); err != nil {
 		return fmt.Errorf("read the index: %w", err)
 	}
-	return read(&view{ctx: ctx, q: tx, epoch: s.epoch})
-}
-
-// release gives a reader back to the pool. One whose context ended may have been
-// interrupted in the middle of a statement, and would keep its old snapshot for
-// whoever gets it next: it is thrown away.
-func release(ctx context.Context, conn *sql.Conn) {
-	if ctx.Err() != nil {
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // says so to the pool
-	}
-	_ = conn.Close() // only returns it
+	return read(&view{conn: c, epoch: s.epoch})
 }
 
 // Update implements [index.Store]. A write that has begun is not interrupted by
 // the end of ctx, but it isn't committed then. A store that can't write (a full
 // disk) returns the error and can be used again.
 func (s *Store) Update(ctx context.Context, write func(index.Tx) error) (err error) {
-	if s.writer == nil {
+	if s.turn == nil {
 		return ErrReadOnly
 	}
 	if err := ctx.Err(); err != nil { // select would toss a coin
 		return err
 	}
-	var conn *sql.Conn
+	var c *conn
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case c, ok := <-s.turn:
+	case conn, ok := <-s.turn:
 		if !ok {
 			return ErrClosed
 		}
-		conn = c
+		c = conn
 	}
-	defer func() { s.turn <- conn }()
-	quiet := context.WithoutCancel(ctx)
-	if _, err := conn.ExecContext(quiet, `BEGIN IMMEDIATE`); err != nil {
+	defer func() { s.turn <- c }()
+	if err := c.run(`BEGIN IMMEDIATE`); err != nil {
 		return fmt.Errorf("write the index: %w", err)
 	}
 	committed := false
 	defer func() { // also when write panics
 		if !committed {
-			// It fails where SQLite has rolled back by itself, on a full disk.
-			_, _ = conn.ExecContext(quiet, `ROLLBACK`)
+			_ = c.rollback()
 		}
 	}()
-	t := &tx{view: view{ctx: quiet, q: conn, epoch: s.epoch}}
+	t := &tx{view: view{conn: c, epoch: s.epoch}}
 	if err := write(t); err != nil {
 		return err
 	}
-	if t.failed != nil { // and write went on: it is not whole
-		return t.failed
+	if err := t.check(); err != nil { // what was written is not whole, and write went on
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := conn.ExecContext(quiet, `COMMIT`); err != nil {
+	if err := c.run(`COMMIT`); err != nil {
 		return fmt.Errorf("commit to the index: %w", err)
 	}
 	committed = true
@@ -148,15 +128,14 @@ func (s *Store) Update(ctx context.Context, write func(index.Tx) error) (err err
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		var errs []error
-		if s.writer != nil {
-			conn := <-s.turn
+		var writer *conn
+		if s.turn != nil {
+			writer = <-s.turn
 			close(s.turn)
-			errs = append(errs, conn.Close())
 		}
-		close(s.closed)
-		errs = append(errs, s.reader.Close())
-		if s.writer != nil { // last, so that it is the one to fold the journal in
-			errs = append(errs, s.writer.Close(), s.lock.release())
+		errs = append(errs, s.readers.close())
+		if writer != nil { // last, so that it is the one to fold the journal in
+			errs = append(errs, writer.close(), s.lock.release())
 		}
 		s.closeErr = errors.Join(errs...)
 	})

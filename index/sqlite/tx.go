@@ -2,10 +2,9 @@ package sqlite
 
 import (
 	"cmp"
-	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -18,6 +17,7 @@ import (
 type tx struct {
 	view
 	failed error
+	moved  bool // blocks were cut, or places of transactions written
 }
 
 // write runs one of the writing methods.
@@ -31,74 +31,82 @@ func (t *tx) write(what string, run func() error) error {
 	return t.failed
 }
 
-// insert runs a statement for some of the items at a time; %s stands for their
-// rows of parameters. Statements of more than one row say OR FAIL: a transaction
-// that failed is never committed, so SQLite needn't keep a journal to undo the
-// one statement by itself, which costs a fifth of the time. For the same reason
-// foreign keys are deferred.
-func insert[T any](t *tx, statement string, columns int, items []T, bind func([]any, T) []any) error {
-	return chunks(items, columns, writeParameters(columns), bind, func(rows string, args []any) error {
-		_, err := t.q.ExecContext(t.ctx, strings.Replace(statement, "%s", rows, 1), args...)
+// check tells why what was written can't be committed.
+func (t *tx) check() error {
+	if t.failed != nil || !t.moved {
+		return t.failed
+	}
+	height, err := t.number(`SELECT f.height FROM frames f WHERE f.height >= 0 ORDER BY f.height DESC LIMIT 1`)
+	if err == index.ErrNotFound {
+		return nil
+	}
+	if err != nil {
 		return err
-	})
+	}
+	tip, err := t.number(`SELECT coalesce(max(height), -1) FROM blocks`)
+	if err == nil && height > tip {
+		err = fmt.Errorf("a transaction is confirmed at height %d, and the last block is at %d", height, tip)
+	}
+	return err
 }
 
 // Lookup implements [index.Tx]. Of an id that is there more than once it gives
 // one that is seen, else one that was dropped, else one in a block, of equal ones
 // the first. Bodies are left out as in Unconfirmed.
 func (t *tx) Lookup(txids []frame.Hash) (map[frame.Hash]*index.Saved, error) {
-	best := make(map[frame.Hash]*index.Saved)
+	best := make(map[frame.Hash]*rows.Found)
 	rank := map[index.State]int{index.Seen: 0, index.Dropped: 1, index.Confirmed: 2}
-	err := inChunks(txids, 1, bindHash, func(list string, args []any) error {
-		return t.each(`SELECT txid, id, state, height FROM txs WHERE txid IN (VALUES `+list+`) ORDER BY id`, args, func(r *sql.Rows) error {
-			var txid []byte
-			var state string
-			var height sql.NullInt32
-			s := &index.Saved{Height: -1}
-			if err := r.Scan(&txid, &s.Row, &state, &height); err != nil {
-				return err
+	err := look(t.conn, light+`WHERE f.tx_key = ? AND f.tx_key <> 0 ORDER BY f.id`, txids,
+		func(s *statement, id *frame.Hash) { s.BindInt64(1, rows.KeyOf(*id)) },
+		func(s *statement, id *frame.Hash) (bool, error) {
+			f, err := s.found()
+			if err != nil || f.Tx == nil || f.Tx.ID != *id {
+				return false, err
 			}
-			s.State, s.Seen = index.State(state), s.Row
-			if height.Valid {
-				s.Height = height.Int32
+			if old := best[*id]; old == nil || rank[f.State] < rank[old.State] {
+				best[*id] = f
 			}
-			var id frame.Hash
-			err := rows.Fill(id[:], "txs.txid", txid)
-			if old := best[id]; old == nil || rank[s.State] < rank[old.State] {
-				best[id] = s
-			}
-			return err
+			return false, nil
 		})
-	})
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]int64, 0, len(best))
-	byRow := make(map[int64]*index.Saved, len(best))
-	for _, s := range best {
-		rows, byRow[s.Row] = append(rows, s.Row), s
+	saved := make(map[frame.Hash]*index.Saved, len(best))
+	for id, lead := range best {
+		list, err := t.framesOf(light, lead)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range list {
+			f.Light()
+		}
+		saved[id] = savedOf(lead)
+		saved[id].Entries = entries(list)
 	}
-	return best, t.fillSaved(rows, byRow)
+	return saved, nil
 }
 
 // AtHeight implements [index.Tx]. Bodies are left out as in Unconfirmed.
 func (t *tx) AtHeight(height int32) ([]*index.Saved, error) {
-	return t.saved(`SELECT id, state, height FROM txs WHERE height = ? ORDER BY position, id`, height)
+	if height < 0 {
+		return nil, nil
+	}
+	return t.saved(light+`WHERE f.height = ? AND f.height >= 0 ORDER BY f.place, f.id`, number(int64(height)))
 }
 
 // PutBlock implements [index.Tx].
 func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 	return t.write("save block", func() error {
-		tip, err := t.Tip()
+		tip, err := t.number(`SELECT coalesce(max(height), -1) FROM blocks`)
 		if err != nil {
 			return err
 		}
-		if tip.Height >= 0 && b.Height != tip.Height+1 {
-			return fmt.Errorf("height %d doesn't follow %d", b.Height, tip.Height)
+		if tip >= 0 && int64(b.Height) != tip+1 {
+			return fmt.Errorf("height %d doesn't follow %d", b.Height, tip)
 		}
-		_, err = t.q.ExecContext(t.ctx, `INSERT INTO blocks (height, hash, header, median_time, state_hash) VALUES (?, ?, ?, ?, ?)`,
-			b.Height, b.Hash[:], b.Header[:], b.MedianTime, stateHash[:])
-		return err
+		delete(t.blocks, b.Height)
+		return t.run(`INSERT INTO blocks (height, hash, header, median_time, state_hash) VALUES (?, ?, ?, ?, ?)`,
+			number(int64(b.Height)), blob(b.Hash[:]), blob(b.Header[:]), number(b.MedianTime), blob(stateHash[:]))
 	})
 }
 
@@ -106,20 +114,28 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 // confirmed at a height that is gone.
 func (t *tx) CutBlocks(above int32) error {
 	return t.write("cut blocks", func() error {
-		_, err := t.q.ExecContext(t.ctx, `DELETE FROM blocks WHERE height > ?`, above)
-		return err
+		t.blocks, t.moved = nil, true
+		return t.run(`DELETE FROM blocks WHERE height > ?`, number(int64(above)))
 	})
 }
 
 // PutNames implements [index.Tx].
 func (t *tx) PutNames(names []*nprotocol.Name) error {
 	return t.write("save names", func() error {
-		return insert(t, `INSERT OR FAIL INTO names (name, address, since_height, since_position, since_output, registered_at, expires_at, deleted) VALUES %s
+		return write(t.conn, `INSERT INTO names (name, address, since_height, since_position, since_output, registered_at, expires_at, deleted)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET address = excluded.address, since_height = excluded.since_height,
 				since_position = excluded.since_position, since_output = excluded.since_output,
-				registered_at = excluded.registered_at, expires_at = excluded.expires_at, deleted = excluded.deleted`, 8, names,
-			func(a []any, n *nprotocol.Name) []any {
-				return append(a, []byte(n.Name), n.Address[:], n.Since.Height, n.Since.Index, n.Since.Output, n.RegisteredAt, n.ExpiresAt, n.Deleted)
+				registered_at = excluded.registered_at, expires_at = excluded.expires_at, deleted = excluded.deleted`, names,
+			func(s *statement, n **nprotocol.Name) {
+				s.BindBytes(1, []byte((*n).Name))
+				s.BindBytes(2, (*n).Address[:])
+				s.BindInt64(3, int64((*n).Since.Height))
+				s.BindInt64(4, int64((*n).Since.Index))
+				s.BindInt64(5, int64((*n).Since.Output))
+				s.BindInt64(6, (*n).RegisteredAt)
+				s.BindInt64(7, (*n).ExpiresAt)
+				s.BindBool(8, (*n).Deleted)
 			})
 	})
 }
@@ -127,11 +143,14 @@ func (t *tx) PutNames(names []*nprotocol.Name) error {
 // PutPeers implements [index.Tx].
 func (t *tx) PutPeers(peers []*nprotocol.Peer) error {
 	return t.write("save peers", func() error {
-		return insert(t, `INSERT OR FAIL INTO peers (address, ip, registered_at, expires_at, deleted) VALUES %s
+		return write(t.conn, `INSERT INTO peers (address, ip, registered_at, expires_at, deleted) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (address, ip) DO UPDATE SET registered_at = excluded.registered_at,
-				expires_at = excluded.expires_at, deleted = excluded.deleted`, 5, peers,
-			func(a []any, p *nprotocol.Peer) []any {
-				return append(a, p.Address[:], []byte(p.IP), p.RegisteredAt, p.ExpiresAt, p.Deleted)
+				expires_at = excluded.expires_at, deleted = excluded.deleted`, peers,
+			func(s *statement, p **nprotocol.Peer) {
+				bindPeer(s, &(*p).PeerKey)
+				s.BindInt64(3, (*p).RegisteredAt)
+				s.BindInt64(4, (*p).ExpiresAt)
+				s.BindBool(5, (*p).Deleted)
 			})
 	})
 }
@@ -139,116 +158,108 @@ func (t *tx) PutPeers(peers []*nprotocol.Peer) error {
 // DeleteNames implements [index.Tx].
 func (t *tx) DeleteNames(names []string) error {
 	return t.write("delete names", func() error {
-		return insert(t, `DELETE FROM names WHERE name IN (VALUES %s)`, 1, names, bindText)
+		return write(t.conn, `DELETE FROM names WHERE name = ?`, names, func(s *statement, name *string) { s.BindBytes(1, []byte(*name)) })
 	})
 }
 
 // DeletePeers implements [index.Tx].
 func (t *tx) DeletePeers(peers []nprotocol.PeerKey) error {
 	return t.write("delete peers", func() error {
-		return insert(t, `DELETE FROM peers WHERE (address, ip) IN (VALUES %s)`, 2, peers, bindPeer)
+		return write(t.conn, `DELETE FROM peers WHERE address = ? AND ip = ?`, peers, bindPeer)
 	})
 }
 
-// A place is where a valid record stands.
-type place struct {
+// A valid is where a valid record stands.
+type valid struct {
 	nprotocol.Position
 	arrival int64
 }
 
 // ValidRecords implements [index.Tx].
 func (t *tx) ValidRecords(names []string, peers []nprotocol.PeerKey, yield func(*nprotocol.Record, nprotocol.Moment) error) error {
-	var places []place
-	gather := func(r *sql.Rows) error {
-		var p place
-		err := r.Scan(&p.Height, &p.Index, &p.Output, &p.arrival)
-		places = append(places, p)
+	var places []valid
+	gather := func(f *rows.Found) error {
+		lead := f
+		if f.Tx == nil {
+			var err error
+			if lead, err = t.lead(f.Lead); err != nil {
+				return err
+			}
+		}
+		places = append(places, valid{nprotocol.Position{Height: f.Height, Index: lead.Tx.Index, Output: f.Output}, f.Arrival})
+		return nil
+	}
+	err := look(t.conn, light+`WHERE f.name_key = ? AND f.name_key <> 0 AND `+isFact, names,
+		func(s *statement, name *string) { s.BindInt64(1, rows.NameKey(*name)) },
+		func(s *statement, name *string) (bool, error) {
+			f, err := s.found()
+			if err != nil || f.Record == nil || f.Record.Name != *name {
+				return false, err
+			}
+			return false, gather(f)
+		})
+	if err != nil {
 		return err
 	}
-	const query = `SELECT f.height, f.position, f.output, f.id FROM frames f WHERE ` + isFact
-	err := inChunks(names, 1, bindText, func(rows string, args []any) error {
-		return t.each(query+` AND f.name IN (VALUES `+rows+`)`, args, gather)
+	err = look(t.conn, newest, peers, func(s *statement, p *nprotocol.PeerKey) {
+		s.BindInt64(1, rows.SubjectKey(nprotocol.Subject{Protocol: frame.P, Address: p.Address, Text: p.IP}))
+	}, func(s *statement, p *nprotocol.PeerKey) (bool, error) {
+		f, err := s.found()
+		if err != nil || f.Record == nil || f.Protocol != frame.P || f.Record.Address != p.Address || f.Record.IP != p.IP {
+			return false, err
+		}
+		return false, gather(f)
 	})
 	if err != nil {
 		return err
 	}
-	err = inChunks(peers, 2, bindPeer, func(rows string, args []any) error {
-		return t.each(query+` AND f.ip IS NOT NULL AND (f.holder, f.ip) IN (VALUES `+rows+`)`, args, gather)
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(places, func(a, b place) int {
+	slices.SortFunc(places, func(a, b valid) int {
 		return cmp.Or(a.Compare(b.Position), cmp.Compare(a.arrival, b.arrival))
 	})
-	for chunk := range slices.Chunk(slices.Compact(places), parameters) {
-		if err := t.yieldRecords(chunk, yield); err != nil {
+	for _, p := range slices.Compact(places) {
+		if err := t.yieldRecord(p, yield); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tx) yieldRecords(places []place, yield func(*nprotocol.Record, nprotocol.Moment) error) error {
-	args := make([]any, len(places))
-	for i, p := range places {
-		args[i] = p.arrival
-	}
-	type found struct {
-		record    *nprotocol.Record
-		time, now int64
-	}
-	records := make(map[int64]found, len(places))
-	err := t.each(forJudging+`WHERE f.id IN (VALUES `+values(len(places), 1)+`)`, args, func(answer *sql.Rows) error {
-		var r frameRow
-		if err := r.scan(answer); err != nil {
-			return err
-		}
-		e, err := r.entry()
-		if err != nil {
-			return err
-		}
-		if e.Record == nil || !r.medianTime.Valid {
-			return &rows.CorruptError{Column: "frames.height: no such block"}
-		}
-		records[r.id] = found{e.Record, e.Time, r.medianTime.Int64}
-		return nil
-	})
+func (t *tx) yieldRecord(p valid, yield func(*nprotocol.Record, nprotocol.Moment) error) error {
+	byArrival, err := t.entriesOf([]int64{p.arrival})
 	if err != nil {
 		return err
 	}
-	for _, p := range places {
-		r := records[p.arrival]
-		if err := yield(r.record, nprotocol.Moment{Position: p.Position, Time: r.time, Now: r.now}); err != nil {
-			return err
-		}
+	b, err := t.BlockAt(p.Height)
+	e := byArrival[p.arrival]
+	if errors.Is(err, index.ErrNotFound) || e == nil || e.Record == nil {
+		return &rows.CorruptError{Column: "frames.height: no such block"}
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	return yield(e.Record, nprotocol.Moment{Position: p.Position, Time: e.Time, Now: b.MedianTime})
 }
 
 // AppendEvents implements [index.Tx].
 func (t *tx) AppendEvents(events []*index.Event) error {
+	if len(events) == 0 {
+		return t.failed
+	}
 	return t.write("save events", func() error {
-		var last int64
-		err := t.one(`SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)`, nil, &last)
+		last, err := t.LastSeq()
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			last++
-			e.Seq = last
+		runs, err := rows.Runs(events, &last)
+		if err != nil {
+			return err
 		}
-		return insert(t, `INSERT OR FAIL INTO events (seq, kind, frame, height, block, verdict, from_verdict, reason) VALUES %s`, 8, events, bindEvent)
+		return write(t.conn, `INSERT INTO events (last, frame, count, height, kind, verdict, from_verdict, reason, block)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, runs, func(s *statement, r *rows.Run) {
+			for i, n := range []int64{r.Last, r.Frame, int64(r.Count), int64(r.Height), int64(r.Kind), int64(r.Verdict), int64(r.From), int64(r.Reason)} {
+				s.BindInt64(i+1, n)
+			}
+			s.BindBytes(9, r.Block)
+		})
 	})
-}
-
-func bindEvent(args []any, e *index.Event) []any {
-	var block, arrival any
-	if e.Block != (frame.Hash{}) {
-		block = e.Block[:]
-	}
-	if e.Arrival != 0 {
-		arrival = e.Arrival
-	}
-	return append(args, e.Seq, string(e.Kind), arrival, rows.NullableHeight(e.Height), block, string(e.Verdict), string(e.From), e.Reason)
 }

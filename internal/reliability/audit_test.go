@@ -19,7 +19,7 @@ func TestAuditFindsChanges(t *testing.T) {
 	writeBlocks(t, file, tip.Branch()[1:])
 	for _, c := range []struct{ name, change, finds string }{
 		{"nothing", "SELECT 1", ""},
-		{"a verdict", "UPDATE frames SET verdict = 'taken' WHERE id = (SELECT min(id) FROM frames WHERE verdict = 'valid')", `"verdict":"taken"`},
+		{"a verdict", "UPDATE frames SET verdict = 9 WHERE id = (SELECT min(id) FROM frames WHERE verdict = 11)", `"verdict":"taken"`},
 		{"a name's expiry", "UPDATE names SET expires_at = expires_at + 1 WHERE since_height = (SELECT max(since_height) FROM names)", `"kind":"name"`},
 		{"a state hash", "UPDATE blocks SET state_hash = sha256('x') WHERE height = 7", "block 7 "},
 	} {
