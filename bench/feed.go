@@ -9,10 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -181,10 +179,6 @@ type feedAnswer struct {
 	Error       string        `json:"error,omitempty"`
 }
 
-// feedProfile names, in the environment, where feeds write CPU profiles of their
-// whole life.
-const feedProfile = "METAIM_BENCH_PROFILE"
-
 // serveFeed is the role.
 func serveFeed(ctx context.Context, args []string) error {
 	body := 0
@@ -197,16 +191,6 @@ func serveFeed(ctx context.Context, args []string) error {
 			return fmt.Errorf("%q is no number of bytes", args[0])
 		}
 		body = n
-	}
-	if path := os.Getenv(feedProfile); path != "" {
-		out, err := os.Create(fmt.Sprintf("%s.%s.%d", path, args[0], os.Getpid()))
-		if err == nil {
-			err = pprof.StartCPUProfile(out)
-		}
-		if err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
 	}
 	f, err := newFeed(ctx, body)
 	if err != nil {

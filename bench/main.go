@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 		if serve == nil {
 			return fmt.Errorf("no role %q", role)
 		}
-		return serve(ctx, args)
+		return profiled(role, func() error { return serve(ctx, args) })
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "as little work as shows that it runs; writes nothing")
@@ -85,4 +86,25 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	}
 	return s.run(ctx)
+}
+
+// profileVariable names, in the environment, where children write CPU profiles of
+// their whole life: PATH.role.pid.
+const profileVariable = "METAIM_BENCH_PROFILE"
+
+func profiled(role string, run func() error) error {
+	path := os.Getenv(profileVariable)
+	if path == "" {
+		return run()
+	}
+	out, err := os.Create(fmt.Sprintf("%s.%s.%d", path, role, os.Getpid()))
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return err
+	}
+	err = run()
+	pprof.StopCPUProfile()
+	return errors.Join(err, out.Close())
 }

@@ -179,9 +179,8 @@ func (p *publishing) posts(name, kind string, connections int) measure.Side {
 // post publishes what the publisher has ready, and checks that the log of events
 // has all of it.
 func (p *publishing) post(r *measure.Round, server *measure.Child, messages, connections int) error {
-	profile := os.Getenv("METAIM_BENCH_PROFILE")
 	var before, after publishState
-	if err := server.Ask(publishQuestion{Profile: profile}, &before); err != nil {
+	if err := server.Ask(publishQuestion{}, &before); err != nil {
 		return err
 	}
 	r.Start()
@@ -191,7 +190,7 @@ func (p *publishing) post(r *measure.Round, server *measure.Child, messages, con
 	}
 	r.Stop(float64(messages))
 	r.Wall, r.Latency = answer.Nanos, answer.Latency
-	if err := server.Ask(publishQuestion{Stop: profile != ""}, &after); err != nil {
+	if err := server.Ask(publishQuestion{}, &after); err != nil {
 		return err
 	}
 	if got := after.Events - before.Events; got < int64(messages) {

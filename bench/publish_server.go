@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"runtime/pprof"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,11 +25,8 @@ import (
 const rolePublishServer = "publish server"
 
 // A publishQuestion is what a server for publishing is asked: how many events its
-// log has, or to profile itself.
-type publishQuestion struct {
-	Profile string `json:"profile,omitempty"` // file of a profile that begins now
-	Stop    bool   `json:"stop,omitempty"`    // the profile
-}
+// log has.
+type publishQuestion struct{}
 
 type publishState struct {
 	Events int64 `json:"events"`
@@ -86,30 +80,14 @@ func servePublishing(ctx context.Context, args []string) error {
 	if err := await(ctx, func() bool { return follower.Health().Synced }); err != nil {
 		return err
 	}
-	err = measure.Serve(measure.Ready{Addr: listener.Addr().String()}, func(line []byte) (any, error) {
-		return answerPublishing(ctx, store, line)
+	err = measure.Serve(measure.Ready{Addr: listener.Addr().String()}, func([]byte) (any, error) {
+		return answerPublishing(ctx, store)
 	})
 	cancel()
 	return errors.Join(err, web.Close(), group.Wait())
 }
 
-func answerPublishing(ctx context.Context, store index.Store, line []byte) (any, error) {
-	var q publishQuestion
-	if err := json.Unmarshal(line, &q); err != nil {
-		return nil, err
-	}
-	if q.Stop {
-		pprof.StopCPUProfile()
-	}
-	if q.Profile != "" {
-		f, err := os.Create(q.Profile)
-		if err != nil {
-			return nil, err
-		}
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return nil, err
-		}
-	}
+func answerPublishing(ctx context.Context, store index.Store) (any, error) {
 	var state publishState
 	err := store.View(ctx, func(v index.View) (err error) {
 		state.Events, err = v.LastSeq()

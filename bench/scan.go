@@ -168,7 +168,6 @@ func scanMerkle() *measure.Comparison {
 	}
 }
 
-
 func (f *foreign) hashAll() error {
 	for _, tx := range f.txs {
 		_ = frame.HashOf(tx)
