@@ -89,7 +89,7 @@ var DefaultLimits = client.Limits{
 
 // DefaultTiming are the intervals when Config names none.
 var DefaultTiming = Timing{
-	Poll: time.Second, Gather: time.Millisecond, Request: 30 * time.Second, Commit: 2 * time.Second, Write: 10 * time.Second,
+	Poll: time.Second, Gather: 2 * time.Millisecond, Request: 30 * time.Second, Commit: 2 * time.Second, Write: 10 * time.Second,
 	Fault: 100 * time.Millisecond, Ping: 25 * time.Second, Dead: 8 * time.Second, Slow: 30 * time.Second, ByeWait: 2 * time.Second, ByeAfter: 5 * time.Second,
 }
 

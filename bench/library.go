@@ -31,6 +31,9 @@ type library struct {
 	growth   map[string][]measure.Point // by what was measured
 }
 
+// libraryMessages is how many messages a library is filled with.
+var libraryMessages = 10_000_000
+
 // What is measured of a library as it grows.
 const (
 	growsCost  = "CPU of a message"
@@ -78,7 +81,7 @@ func (l *libraries) get(ctx context.Context, kind string, size measure.Size) (*l
 		return nil, err
 	}
 	l.ends = append([]func(){func() { _ = lib.store.Close() }}, l.ends...)
-	if err := lib.fill(ctx, measure.Pick(size, 10_000_000, 20_000)); err != nil {
+	if err := lib.fill(ctx, measure.Pick(size, libraryMessages, 20_000)); err != nil {
 		return nil, err
 	}
 	l.of[kind] = lib

@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string) error {
 	rounds := flags.Int("rounds", 5, "of each comparison")
 	only := flags.String("only", "", "a regular expression for the names of comparisons and plots")
 	out := flags.String("out", "docs", "folder for benchmarks.json and the plots; \"\" writes nothing")
+	flags.IntVar(&libraryMessages, "messages", libraryMessages, "in the stores whose pages, bytes and growth are measured")
 	list := flags.Bool("list", false, "list what there is to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -85,11 +86,11 @@ func run(ctx context.Context, args []string) error {
 		fmt.Println(strings.Join(s.names(), "\n"))
 		return nil
 	}
-	return s.run(ctx)
+	return profiled("bench", func() error { return s.run(ctx) })
 }
 
-// profileVariable names, in the environment, where children write CPU profiles of
-// their whole life: PATH.role.pid.
+// profileVariable names, in the environment, where this program and its
+// children write CPU profiles of their whole life: PATH.role.pid.
 const profileVariable = "METAIM_BENCH_PROFILE"
 
 func profiled(role string, run func() error) error {

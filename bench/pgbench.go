@@ -173,9 +173,11 @@ func (l *library) pgbench(ctx context.Context, r *measure.Round, scripts []strin
 	for _, s := range scripts {
 		args = append(args, "-f", s)
 	}
+	cmd := exec.CommandContext(ctx, l.at.server.Program("pgbench"), append(args, strings.TrimPrefix(at.Path, "/"))...)
+	cmd.Env = append(os.Environ(), "PGOPTIONS=-c plan_cache_mode=force_generic_plan") // as ours
 	r.Count(true, l.at.pids...)
 	r.Start()
-	out, err := exec.CommandContext(ctx, l.at.server.Program("pgbench"), append(args, strings.TrimPrefix(at.Path, "/"))...).CombinedOutput()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("pgbench: %w\n%s", err, out)
 	}

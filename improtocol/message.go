@@ -8,6 +8,7 @@
 package improtocol
 
 import (
+	"crypto/sha256"
 	"errors"
 	"strconv"
 
@@ -91,11 +92,15 @@ func (m *Message) FrameID() frame.ID { return frame.IDOf(m.Preimage()) }
 // messages that differ in their time stamp only.
 func (m *Message) ContentID() frame.ID { return frame.IDOf(m.content(nil)) }
 
-// IDs returns the frame id and the content id.
+// IDs returns the frame id and the content id, which is of the beginning of what
+// the frame id is of: it is hashed once.
 func (m *Message) IDs() (id, content frame.ID) {
-	text := m.content(make([]byte, 0, 256+len(m.Body)))
-	content = frame.IDOf(text)
-	return frame.IDOf(frame.AppendPreimage(text, []byte(m.TimeStamp))), content
+	d := sha256.New()
+	_, _ = d.Write(m.content(make([]byte, 0, 512)))
+	d.Sum(content[:0])
+	_, _ = d.Write(frame.AppendPreimage(make([]byte, 0, 32), []byte(m.TimeStamp)))
+	d.Sum(id[:0])
+	return id, content
 }
 
 // Time returns the time stamp as a number. It fails with

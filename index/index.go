@@ -123,6 +123,16 @@ func (t *Transaction) Reached() []frame.KeyHash {
 	return reached
 }
 
+// Reaches tells whether the address is one of those that Reached returns. Keys are
+// hashed only to tell change from a payment.
+func (t *Transaction) Reaches(address frame.KeyHash) bool {
+	last := len(t.Outputs) - 1
+	if last < 0 {
+		return false
+	}
+	return slices.Contains(t.Outputs[:last], address) || t.Outputs[last] == address && !t.Change()
+}
+
 // Pays tells whether an output pays to the address, whatever its value.
 func (t *Transaction) Pays(address frame.KeyHash) bool { return slices.Contains(t.Outputs, address) }
 

@@ -72,7 +72,7 @@ func (v *view) matches(q *index.EntryQuery, arrival int64) bool {
 		return true
 	}
 	from := func(h frame.KeyHash) bool { return f.decision.Address != nil && *f.decision.Address == h }
-	reaches := func(h frame.KeyHash) bool { return slices.Contains(t.tx.Reached(), h) }
+	reaches := func(h frame.KeyHash) bool { return t.tx.Reaches(h) }
 	if q.Peer == nil {
 		return from(*q.Address) || reaches(*q.Address)
 	}

@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 )
@@ -91,12 +92,29 @@ type Found struct {
 	Again  bool  // an earlier arrival may have the same frame id
 }
 
+// A room is the memory that most rows are read into, in one piece: one message
+// alone in its transaction, of one input, to one address, with change.
+type room struct {
+	found     Found
+	entry     index.Entry
+	frame     index.Frame
+	message   improtocol.Message
+	tx        index.Transaction
+	proof     [1]frame.Proof
+	keys      [1][]byte
+	outputs   [2]frame.KeyHash
+	spends    [1]index.Outpoint
+	signature [88]byte
+}
+
 // Unpack reads a row. What it returns aliases the row's bytes. It fails with a
 // *[CorruptError].
 func Unpack(r *Row) (*Found, error) {
-	e := &index.Entry{Arrival: r.Arrival, Frame: &index.Frame{}}
+	room := &room{found: Found{Lead: r.Arrival, Again: r.Kind&Again != 0}, entry: index.Entry{Arrival: r.Arrival}}
+	e := &room.entry
+	room.found.Entry, e.Frame = e, &room.frame
 	e.State, e.Height = StateOf(r.Height)
-	u := unpacker{reader: reader{b: r.Data}, row: r, found: &Found{Entry: e, Lead: r.Arrival, Again: r.Kind&Again != 0}}
+	u := unpacker{reader: reader{b: r.Data}, row: r, room: room, found: &room.found}
 	u.read()
 	if u.bad || len(u.b) > 0 {
 		return nil, &CorruptError{"data"}
@@ -124,12 +142,7 @@ func Received(e *index.Entry, h frame.KeyHash) bool {
 	if e.Protocol != frame.IM || Sent(e, h) {
 		return false
 	}
-	for _, to := range e.Tx.Reached() {
-		if to == h {
-			return true
-		}
-	}
-	return false
+	return e.Tx.Reaches(h)
 }
 
 // Join gives entries their transactions. Those whose lead isn't among them are

@@ -6,7 +6,6 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/nprotocol"
@@ -84,6 +83,7 @@ func (r *reader) word(list []string) string {
 type unpacker struct {
 	reader
 	row   *Row
+	room  *room
 	found *Found
 	hash  hasher
 }
@@ -114,25 +114,33 @@ func (u *unpacker) read() {
 }
 
 func (u *unpacker) transaction(coinbase bool) *index.Transaction {
-	tx := &index.Transaction{Coinbase: coinbase}
+	tx := &u.room.tx
+	tx.Coinbase = coinbase
 	frames := u.number()
 	u.bad = u.bad || frames < 1 || frames > math.MaxUint32
 	u.found.Frames = int64(frames)
 	u.fill(tx.ID[:])
-	for range u.count(1) {
+	n := u.count(1)
+	if n > 0 {
+		tx.InputKeys = u.room.keys[:0]
+	}
+	for range n {
 		key := u.bytes()
 		u.bad = u.bad || len(key) == 0
 		tx.InputKeys = append(tx.InputKeys, key)
 	}
-	n := u.count(1)
-	if n > 0 {
+	if n = u.count(1); n > len(u.room.outputs) {
 		tx.Outputs = make([]frame.KeyHash, 0, min(n, len(u.b)/20+256))
+	} else if n > 0 {
+		tx.Outputs = u.room.outputs[:0]
 	}
 	for range n {
 		tx.Outputs = append(tx.Outputs, u.output(tx.InputKeys))
 	}
-	if n = u.count(33); n > 0 {
+	if n = u.count(33); n > len(u.room.spends) {
 		tx.Spends = make([]index.Outpoint, n)
+	} else if n > 0 {
+		tx.Spends = u.room.spends[:n]
 	}
 	for i := range tx.Spends {
 		u.fill(tx.Spends[i].TxID[:])
@@ -172,7 +180,8 @@ func (u *unpacker) content(flags byte, keys [][]byte, operation nprotocol.Operat
 		u.bad = u.bad || flags&keepsIDs == 0
 		return
 	}
-	m := &improtocol.Message{Other: other, TimeStamp: timeStamp, Body: u.row.Body}
+	m := &u.room.message
+	m.Other, m.TimeStamp, m.Body = other, timeStamp, u.row.Body
 	version := byte(0)
 	if flags&ownSource != 0 {
 		version = u.byte()
@@ -182,7 +191,8 @@ func (u *unpacker) content(flags byte, keys [][]byte, operation nprotocol.Operat
 	m.Type, m.Encryption = u.word(typeWords), u.word(encryptionWords)
 	m.Signature = u.signature()
 	key := u.proved(keys)
-	f.Message, f.Proofs = m, []frame.Proof{Prove(m.Signature, key)}
+	u.room.proof[0] = Prove(m.Signature, key)
+	f.Message, f.Proofs = m, u.room.proof[:]
 	if flags&ownSource != 0 {
 		m.Source = addressOf(version, key, &u.hash)
 	}
@@ -222,7 +232,7 @@ func (u *unpacker) signature() []byte {
 	case signatureRaw:
 		return Present(u.bytes())
 	case signatureCompact:
-		return base64.StdEncoding.AppendEncode(nil, u.take(65))
+		return base64.StdEncoding.AppendEncode(u.room.place(), u.take(65))
 	}
 	u.bad = true
 	return nil
@@ -240,5 +250,13 @@ func (u *unpacker) proved(inputs [][]byte) []byte {
 		return inputs[at-1]
 	}
 	u.bad = true
+	return nil
+}
+
+// place returns room for a signature; a transfer has a second one.
+func (r *room) place() []byte {
+	if r.frame.Proofs == nil {
+		return r.signature[:0:len(r.signature)]
+	}
 	return nil
 }
