@@ -9,7 +9,7 @@ RUNS ?= 100000
 .PHONY: help demo test race lint fuzz bench build simulate reliability libsecp256k1
 
 help: ## list what there is to make
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/metaim
 	@$(GO) build -o $(BIN) ./cmd/metaim
