@@ -39,7 +39,7 @@ bench: ## measure against limits and peers, write docs/benchmarks.md (QUICK=1: j
 	$(GO) run $(if $(TAGS),-tags $(TAGS)) ./bench $(if $(QUICK),-quick) $(if $(ONLY),-only '$(ONLY)')
 
 libsecp256k1: ## test what verifies signatures with the C library instead of pure Go
-	@pkg-config --exists libsecp256k1 || apt-get install -y -q libsecp256k1-dev pkg-config
+	@pkg-config --exists libsecp256k1 || { apt-get update -q && apt-get install -y -q --no-install-recommends libsecp256k1-dev pkg-config; }
 	$(GO) test -race -tags libsecp256k1 ./improtocol/... ./index ./index/rows ./index/memory ./chainwatch
 
 simulate: ## play RUNS (100000) scenarios from SEED (1) against the naive oracle
