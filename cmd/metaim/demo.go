@@ -25,6 +25,8 @@ import (
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/noderpc"
+	"github.com/metaim/metaim/internal/safetext"
+	"github.com/metaim/metaim/messenger"
 	"github.com/metaim/metaim/nprotocol"
 	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
@@ -165,19 +167,19 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	ring := &keyring{program: d.program, network: frame.Regtest, home: d.dir,
 		store: &signer.Keystore{Path: filepath.Join(d.dir, "keys.age"), WorkFactor: 10}}
-	u := &person{program: d.program, client: server, info: info, network: frame.Regtest, ring: ring}
+	u := &person{Person: &messenger.Person{Client: server, Info: info, Network: frame.Regtest}, program: d.program, ring: ring}
 	alice, bob, err := d.people(ctx, u)
 	if err != nil {
 		return err
 	}
-	defer alice.wallet.Close()
+	defer alice.Wallet.Close()
 	if err := d.names(ctx, alice, bob); err != nil {
 		return err
 	}
 	if err := d.messages(ctx, alice, bob); err != nil {
 		return err
 	}
-	return alice.wallet.Close()
+	return alice.Wallet.Close()
 }
 
 // people makes two keys and asks the faucet for coins.
@@ -204,8 +206,12 @@ func (d *demo) people(ctx context.Context, u *person) (alice, bob *account, err 
 		if err != nil {
 			return nil, nil, errors.Join(err, wallet.Close())
 		}
-		d.say(e.Label, "has a key, %s, and 1,000,000 satoshis from the faucet", u.network.Address(e.KeyHash))
-		accounts = append(accounts, &account{person: u, key: e.Key, keys: entries, wallet: wallet})
+		d.say(e.Label, "has a key, %s, and 1,000,000 satoshis from the faucet", u.Network.Address(e.KeyHash))
+		opened, err := u.Open(ctx, e.Key, entries, wallet)
+		if err != nil {
+			return nil, nil, errors.Join(err, wallet.Close())
+		}
+		accounts = append(accounts, &account{Account: opened, program: u.program, ring: u.ring})
 	}
 	return accounts[0], accounts[1], nil
 }
@@ -215,18 +221,17 @@ func (d *demo) names(ctx context.Context, accounts ...*account) error {
 	quiet := *d.program
 	quiet.out, quiet.err = io.Discard, io.Discard
 	for i, name := range []string{"alice", "bob"} {
-		a := accounts[i]
-		u := *a.person
-		u.program, a.person = &quiet, &u
-		r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Register, Name: name, Address: a.key.KeyHash()}
-		if err := a.record(ctx, r, false, a.key.Private()); err != nil {
+		a := *accounts[i]
+		a.program = &quiet
+		r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Register, Name: name, Address: a.Key.KeyHash()}
+		if err := a.record(ctx, r, false, a.Key.Private()); err != nil {
 			return fmt.Errorf("register %q: %w", name, err)
 		}
 		d.say(name, "registers the name %q on the chain", name)
 	}
 	for i, name := range []string{"alice", "bob"} {
 		for {
-			if p, err := accounts[i].resolve(ctx, name); err == nil && p.Address == accounts[i].key.KeyHash() {
+			if p, err := accounts[i].Resolve(ctx, name); err == nil && p.Address == accounts[i].Key.KeyHash() {
 				break
 			}
 			if err := sleep(ctx, 50*time.Millisecond); err != nil {
@@ -283,16 +288,16 @@ func (d *demo) send(ctx context.Context, alice *account, picture []byte) error {
 		{"a picture", draft{body: picture, kind: "image/png", file: "sunset.png"}, sendFlags{encrypt: improtocol.Plain}},
 		{"an encrypted text", draft{body: []byte(demoSecret), kind: improtocol.Text}, sendFlags{encrypt: improtocol.ECC}},
 	} {
-		to, err := alice.resolve(ctx, "bob")
+		to, err := alice.Resolve(ctx, "bob")
 		if err != nil {
 			return err
 		}
 		if m.flags.encrypt == improtocol.ECC {
-			if to, err = alice.withKey(ctx, to); err != nil {
+			if to, err = alice.WithKey(ctx, to); err != nil {
 				return err
 			}
 		}
-		txid, err := alice.sendOne(ctx, m.flags, "alice", []party{to}, m.draft)
+		txid, err := alice.sendOne(ctx, m.flags, "alice", []messenger.Party{to}, m.draft)
 		if err != nil {
 			return err
 		}
@@ -329,7 +334,7 @@ type demoWatch struct {
 }
 
 func (w *demoWatch) watch(ctx context.Context, subscribed chan struct{}) error {
-	filter := client.Filter{Address: []string{w.bob.network.Address(w.bob.key.KeyHash())}}
+	filter := client.Filter{Address: []string{w.bob.Network.Address(w.bob.Key.KeyHash())}}
 	var first sync.Once // a connection made again catches up again
 	options := client.SubscribeOptions{From: "now", CaughtUp: func(string) {
 		first.Do(func() {
@@ -337,7 +342,7 @@ func (w *demoWatch) watch(ctx context.Context, subscribed chan struct{}) error {
 			close(subscribed)
 		})
 	}}
-	for e, err := range w.bob.client.Subscribe(ctx, []client.Filter{filter}, options) {
+	for e, err := range w.bob.Client.Subscribe(ctx, []client.Filter{filter}, options) {
 		if err != nil {
 			return err
 		}
@@ -357,7 +362,7 @@ func (w *demoWatch) watch(ctx context.Context, subscribed chan struct{}) error {
 // arrived checks a message as a distrustful reader would, and prints it.
 func (w *demoWatch) arrived(e client.Event) error {
 	m := *e.Message
-	if err := client.Verify(m, w.bob.network); err != nil {
+	if err := client.Verify(m, w.bob.Network); err != nil {
 		return fmt.Errorf("message %s: %w", m.ID, err)
 	}
 	what, shown, err := w.open(m)
@@ -370,7 +375,7 @@ func (w *demoWatch) arrived(e client.Event) error {
 		paint = w.style.green
 		w.confirmed[what] = true
 	}
-	w.say("bob", "%s %s from %s, signed by %s", paint(fmt.Sprintf("%-9s", state)), shown, printable(m.Source), m.Address)
+	w.say("bob", "%s %s from %s, signed by %s", paint(fmt.Sprintf("%-9s", state)), shown, safetext.Line(m.Source), m.Address)
 	return nil
 }
 
@@ -378,7 +383,7 @@ func (w *demoWatch) arrived(e client.Event) error {
 func (w *demoWatch) open(m client.Message) (what, shown string, err error) {
 	switch {
 	case m.Encryption == improtocol.ECC:
-		plain, err := improtocol.DecryptECC(m.Body, w.bob.key.Private())
+		plain, err := improtocol.DecryptECC(m.Body, w.bob.Key.Private())
 		if err != nil || string(plain) != demoSecret {
 			return "", "", fmt.Errorf("the encrypted message %s isn't what was sent", m.ID)
 		}

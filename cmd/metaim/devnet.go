@@ -15,6 +15,7 @@ import (
 
 	"github.com/metaim/metaim/devnet"
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/safetext"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -198,7 +199,7 @@ func control(ctx context.Context, base, path string, body, answer any) error {
 		if json.Unmarshal(text, &refusal) != nil || refusal.Error == "" {
 			refusal.Error = reply.Status
 		}
-		return fmt.Errorf("devnet: %s", printable(refusal.Error))
+		return fmt.Errorf("devnet: %s", safetext.Line(refusal.Error))
 	}
 	return json.Unmarshal(text, answer)
 }

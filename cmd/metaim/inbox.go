@@ -12,6 +12,8 @@ import (
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/safetext"
+	"github.com/metaim/metaim/messenger"
 	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
 )
@@ -54,7 +56,7 @@ machine, with the passphrase.`,
 // A reader shows messages to a person.
 type reader struct {
 	*person
-	of     party
+	of     messenger.Party
 	asJSON bool
 	keys   []signer.Entry // to decrypt with; nil: don't
 	style  style
@@ -64,7 +66,7 @@ type reader struct {
 func (u *person) reader(ctx context.Context, args []string, asJSON, decrypt bool) (*reader, error) {
 	r := &reader{person: u, asJSON: asJSON, style: u.program.style()}
 	if len(args) == 1 {
-		of, err := u.resolve(ctx, args[0])
+		of, err := u.Resolve(ctx, args[0])
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +76,7 @@ func (u *person) reader(ctx context.Context, args []string, asJSON, decrypt bool
 		if err != nil {
 			return nil, usageError{fmt.Errorf("whose messages? give a name or an address (%w)", err)}
 		}
-		r.of = party{Address: own.KeyHash}
+		r.of = messenger.Party{Address: own.KeyHash}
 	}
 	if decrypt {
 		keys, err := u.ring.unlock()
@@ -87,12 +89,12 @@ func (u *person) reader(ctx context.Context, args []string, asJSON, decrypt bool
 }
 
 func (r *reader) inbox(ctx context.Context, limit int, refused bool) error {
-	q := client.MessageQuery{Address: r.network.Address(r.of.Address), Limit: min(limit, 1000)}
+	q := client.MessageQuery{Address: r.Network.Address(r.of.Address), Limit: min(limit, 1000)}
 	if refused {
 		q.State = "refused"
 	}
 	var messages []client.Message
-	for m, err := range r.client.AllMessages(ctx, q) {
+	for m, err := range r.Client.AllMessages(ctx, q) {
 		if err != nil {
 			return err
 		}
@@ -107,7 +109,7 @@ func (r *reader) inbox(ctx context.Context, limit int, refused bool) error {
 		}
 	}
 	if len(messages) == 0 && !r.asJSON {
-		fmt.Fprintf(r.program.err, "No messages of %s.\n", r.label(r.of))
+		fmt.Fprintf(r.program.err, "No messages of %s.\n", r.Label(r.of))
 	}
 	return nil
 }
@@ -126,7 +128,7 @@ func (r *reader) when(m client.Message) string {
 	ms, err := strconv.ParseInt(m.TimeStamp, 10, 64)
 	const year3000 = 32503680000000
 	if err != nil || ms > year3000 {
-		return "time " + printable(m.TimeStamp)
+		return "time " + safetext.Line(m.TimeStamp)
 	}
 	return clock(ms)
 }
@@ -138,13 +140,13 @@ func (r *reader) state(m client.Message) string {
 	case "seen":
 		return r.style.yellow("seen")
 	}
-	return r.style.red(printable(m.State))
+	return r.style.red(safetext.Line(m.State))
 }
 
 // who writes from whom to whom, and what this program itself found of the
 // signature. The address always stands beside a name.
 func (r *reader) who(m client.Message) string {
-	from := printable(m.Source)
+	from := safetext.Line(m.Source)
 	if m.Address != "" && m.Address != m.Source {
 		from += " (" + m.Address + ")"
 	}
@@ -161,10 +163,10 @@ func (r *reader) who(m client.Message) string {
 
 func (r *reader) proof(m client.Message) string {
 	if m.Verdict != string(frame.Valid) && m.Verdict != string(frame.Duplicate) {
-		return r.style.red("refused: " + printable(m.Reason))
+		return r.style.red("refused: " + safetext.Line(m.Reason))
 	}
-	if err := client.Verify(m, r.network); err != nil {
-		return r.style.red("NOT VERIFIED: " + printable(err.Error()))
+	if err := client.Verify(m, r.Network); err != nil {
+		return r.style.red("NOT VERIFIED: " + safetext.Line(err.Error()))
 	}
 	return r.style.green("signed by " + m.Address)
 }
@@ -180,16 +182,16 @@ func (r *reader) text(m client.Message) string {
 		}
 		m.Body = plain
 	case m.Encryption != improtocol.Plain:
-		return r.style.dim(fmt.Sprintf("(%s, encrypted with %s)", size(len(m.Body)), printable(m.Encryption)))
+		return r.style.dim(fmt.Sprintf("(%s, encrypted with %s)", size(len(m.Body)), safetext.Line(m.Encryption)))
 	}
 	if text, ok := client.PlainText(m.Type, improtocol.Plain, m.Body); ok {
-		return printableLines(text)
+		return safetext.Lines(text)
 	}
 	name := ""
 	if n := m.OtherMap[improtocol.OtherName]; n != "" {
-		name = " " + printable(n)
+		name = " " + safetext.Line(n)
 	}
-	return r.style.dim(fmt.Sprintf("(%s%s, %s: /v1/messages/%s/content)", printable(m.Type), name, size(len(m.Body)), m.ID))
+	return r.style.dim(fmt.Sprintf("(%s%s, %s: /v1/messages/%s/content)", safetext.Line(m.Type), name, size(len(m.Body)), m.ID))
 }
 
 func (r *reader) decrypt(m client.Message) ([]byte, error) {

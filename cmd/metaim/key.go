@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/metaim/metaim/devnet"
+	"github.com/metaim/metaim/internal/safetext"
 	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
 )
@@ -155,7 +156,7 @@ func (k *keyring) print(e signer.PublicEntry, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(k.program.out).Encode(l)
 	}
-	_, err := fmt.Fprintf(k.program.out, "%-16s %s\n", printable(l.Label), l.Address)
+	_, err := fmt.Fprintf(k.program.out, "%-16s %s\n", safetext.Line(l.Label), l.Address)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/safetext"
 	"github.com/metaim/metaim/nprotocol"
 	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
@@ -41,11 +42,11 @@ holds the name for 365 days; registering it again to the same address renews it.
 				return usageError{err}
 			}
 			return withAccount(cmd, p, from, func(ctx context.Context, a *account) error {
-				r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Register, Name: name, Address: a.key.KeyHash()}
+				r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Register, Name: name, Address: a.Key.KeyHash()}
 				if err := a.free(ctx, name); err != nil {
 					return err
 				}
-				return a.record(ctx, r, wait, a.key.Private())
+				return a.record(ctx, r, wait, a.Key.Private())
 			})
 		},
 	}
@@ -79,7 +80,7 @@ func (p *program) checkNew(name string) string {
 
 // free says when somebody else holds the name: the operation would be refused.
 func (a *account) free(ctx context.Context, name string) error {
-	n, err := a.client.Name(ctx, name)
+	n, err := a.Client.Name(ctx, name)
 	var problem *client.Problem
 	if errors.As(err, &problem) && problem.Code == client.CodeNotFound {
 		return nil
@@ -87,7 +88,7 @@ func (a *account) free(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if n.State == client.NameValid && n.Address != a.network.Address(a.key.KeyHash()) {
+	if n.State == client.NameValid && n.Address != a.Network.Address(a.Key.KeyHash()) {
 		return fmt.Errorf("name %q is %s's until %s", name, n.Address, clock(n.ExpiresAt*1000))
 	}
 	return nil
@@ -95,12 +96,12 @@ func (a *account) free(ctx context.Context, name string) error {
 
 // holds says when the account's key doesn't hold the name.
 func (a *account) holds(ctx context.Context, name string) error {
-	holder, err := a.resolve(ctx, name)
+	holder, err := a.Resolve(ctx, name)
 	if err != nil {
 		return err
 	}
-	if holder.Address != a.key.KeyHash() {
-		return fmt.Errorf("name %q is %s's, not %s's", name, a.network.Address(holder.Address), a.network.Address(a.key.KeyHash()))
+	if holder.Address != a.Key.KeyHash() {
+		return fmt.Errorf("name %q is %s's, not %s's", name, a.Network.Address(holder.Address), a.Network.Address(a.Key.KeyHash()))
 	}
 	return nil
 }
@@ -112,15 +113,15 @@ func (a *account) record(ctx context.Context, r *nprotocol.Record, wait bool, ke
 	if err != nil {
 		return err
 	}
-	r.TimeStamp = fmt.Sprint(a.timeStamp())
-	if err := r.Sign(a.network, keys...); err != nil {
+	r.TimeStamp = fmt.Sprint(a.TimeStamp())
+	if err := r.Sign(a.Network, keys...); err != nil {
 		return err
 	}
-	script, err := r.AppendScript(nil, a.network, frame.Pushes)
+	script, err := r.AppendScript(nil, a.Network, frame.Pushes)
 	if err != nil {
 		return err
 	}
-	txid, err := a.pay(ctx, signer.Request{Script: script, Pay: []signer.Output{{KeyHash: to, Satoshis: 1}}})
+	txid, err := a.Pay(ctx, signer.Request{Script: script, Pay: []signer.Output{{KeyHash: to, Satoshis: 1}}})
 	if err != nil {
 		return err
 	}
@@ -129,22 +130,22 @@ func (a *account) record(ctx context.Context, r *nprotocol.Record, wait bool, ke
 		fmt.Fprintln(a.program.err, "metaim: it counts once it is in a block")
 		return nil
 	}
-	return a.confirmed(ctx, txid)
+	return a.Confirmed(ctx, txid)
 }
 
 // registration returns the registration address in force for names.
 func (a *account) registration() (frame.KeyHash, error) {
-	list := a.info.Registration.Names
+	list := a.Info.Registration.Names
 	if len(list) == 0 {
 		return frame.KeyHash{}, errors.New("the server names no registration address")
 	}
 	to := list[0]
 	for _, g := range list {
-		if a.info.Tip.Height+1 >= g.FromHeight {
+		if a.Info.Tip.Height+1 >= g.FromHeight {
 			to = g
 		}
 	}
-	return a.network.ParseAddress(to.Address)
+	return a.Network.ParseAddress(to.Address)
 }
 
 // withAccount connects, unlocks and runs something, and closes what it opened.
@@ -157,7 +158,7 @@ func withAccount(cmd *cobra.Command, p *program, from string, do func(context.Co
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(cmd.Context(), a), a.wallet.Close())
+	return errors.Join(do(cmd.Context(), a), a.Wallet.Close())
 }
 
 func newNameTransfer(p *program) *cobra.Command {
@@ -177,11 +178,11 @@ func newNameTransfer(p *program) *cobra.Command {
 				if err := a.holds(ctx, args[0]); err != nil {
 					return err
 				}
-				for _, e := range a.keys {
+				for _, e := range a.Keys {
 					if e.KeyHash == heir.KeyHash {
 						r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Transfer, Name: args[0],
-							Address: a.key.KeyHash(), NewAddress: heir.KeyHash}
-						return a.record(ctx, r, wait, a.key.Private(), e.Key.Private())
+							Address: a.Key.KeyHash(), NewAddress: heir.KeyHash}
+						return a.record(ctx, r, wait, a.Key.Private(), e.Key.Private())
 					}
 				}
 				return fmt.Errorf("there is no key %q", to)
@@ -207,8 +208,8 @@ func newNameDelete(p *program) *cobra.Command {
 				if err := a.holds(ctx, args[0]); err != nil {
 					return err
 				}
-				r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Delete, Name: args[0], Address: a.key.KeyHash()}
-				return a.record(ctx, r, wait, a.key.Private())
+				r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Delete, Name: args[0], Address: a.Key.KeyHash()}
+				return a.record(ctx, r, wait, a.Key.Private())
 			})
 		},
 	}
@@ -228,7 +229,7 @@ func newNameShow(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := u.client.Name(cmd.Context(), args[0])
+			n, err := u.Client.Name(cmd.Context(), args[0])
 			var problem *client.Problem
 			if errors.As(err, &problem) && problem.Code == client.CodeNotFound {
 				return fmt.Errorf("name %q is not registered", args[0])
@@ -247,7 +248,7 @@ func newNameShow(p *program) *cobra.Command {
 }
 
 func (p *program) printName(n client.Name) error {
-	fmt.Fprintf(p.out, "%s is %s\n", printable(n.Name), n.State)
+	fmt.Fprintf(p.out, "%s is %s\n", safetext.Line(n.Name), n.State)
 	if n.Address != "" {
 		fmt.Fprintf(p.out, "  address     %s\n  since block %d\n  registered  %s\n  expires     %s\n",
 			n.Address, n.Since.Height, clock(n.RegisteredAt*1000), clock(n.ExpiresAt*1000))

@@ -16,6 +16,8 @@ import (
 
 	"github.com/metaim/metaim/improtocol"
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/safetext"
+	"github.com/metaim/metaim/messenger"
 	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
 )
@@ -90,37 +92,37 @@ func send(cmd *cobra.Command, p *program, f sendFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.sendAll(ctx, f, to, drafts), a.wallet.Close())
+	return errors.Join(a.sendAll(ctx, f, to, drafts), a.Wallet.Close())
 }
 
 // recipients finds all parties before anything is sent.
-func (u *person) recipients(ctx context.Context, f sendFlags) ([]party, error) {
-	to := make([]party, len(f.to))
+func (u *person) recipients(ctx context.Context, f sendFlags) ([]messenger.Party, error) {
+	to := make([]messenger.Party, len(f.to))
 	for i, who := range f.to {
 		var err error
-		if to[i], err = u.resolve(ctx, who); err != nil {
+		if to[i], err = u.Resolve(ctx, who); err != nil {
 			return nil, err
 		}
 		if f.encrypt != improtocol.ECC {
 			continue
 		}
-		if to[i], err = u.withKey(ctx, to[i]); err != nil {
+		if to[i], err = u.WithKey(ctx, to[i]); err != nil {
 			return nil, err
 		}
 	}
 	return to, nil
 }
 
-func (a *account) sendAll(ctx context.Context, f sendFlags, to []party, drafts []draft) error {
-	source, err := a.source(ctx, f.asAddress)
+func (a *account) sendAll(ctx context.Context, f sendFlags, to []messenger.Party, drafts []draft) error {
+	source, err := a.Source(ctx, f.asAddress)
 	if err != nil {
 		return err
 	}
-	groups := [][]party{to}
+	groups := [][]messenger.Party{to}
 	if f.encrypt == improtocol.ECC { // one message for each recipient
 		groups = nil
 		for _, r := range to {
-			groups = append(groups, []party{r})
+			groups = append(groups, []messenger.Party{r})
 		}
 	}
 	var last frame.Hash
@@ -132,34 +134,18 @@ func (a *account) sendAll(ctx context.Context, f sendFlags, to []party, drafts [
 		}
 	}
 	if f.wait {
-		return a.confirmed(ctx, last)
+		return a.Confirmed(ctx, last)
 	}
 	return nil
 }
 
-// source returns what the account signs as: its primary name, else its address.
-func (a *account) source(ctx context.Context, asAddress bool) (string, error) {
-	address := a.network.Address(a.key.KeyHash())
-	if asAddress {
-		return address, nil
-	}
-	known, err := a.client.Address(ctx, address)
-	if err != nil {
-		return "", err
-	}
-	if known.PrimaryName != "" {
-		return known.PrimaryName, nil
-	}
-	return address, nil
-}
-
 // sendOne sends one message to a group in one transaction.
-func (a *account) sendOne(ctx context.Context, f sendFlags, source string, to []party, d draft) (frame.Hash, error) {
+func (a *account) sendOne(ctx context.Context, f sendFlags, source string, to []messenger.Party, d draft) (frame.Hash, error) {
 	m := &improtocol.Message{Source: source, Type: d.kind, Encryption: f.encrypt, Body: d.body}
 	q := signer.Request{}
 	var addresses []string
 	for _, r := range to {
-		addresses = append(addresses, a.network.Address(r.Address))
+		addresses = append(addresses, a.Network.Address(r.Address))
 		q.Recipients = append(q.Recipients, r.Address)
 	}
 	if f.encrypt == improtocol.ECC {
@@ -176,8 +162,8 @@ func (a *account) sendOne(ctx context.Context, f sendFlags, source string, to []
 		other = append(other, improtocol.Pair{Key: improtocol.OtherName, Value: d.file})
 	}
 	m.Other = other.String()
-	m.SetTime(a.timeStamp())
-	m.Sign(a.key.Private())
+	m.SetTime(a.TimeStamp())
+	m.Sign(a.Key.Private())
 	form := frame.Pushes
 	if f.bracketed {
 		form = frame.Bracketed
@@ -186,23 +172,23 @@ func (a *account) sendOne(ctx context.Context, f sendFlags, source string, to []
 	if q.Script, err = m.AppendScript(nil, form); err != nil {
 		return frame.Hash{}, err
 	}
-	txid, err := a.pay(ctx, q)
+	txid, err := a.Pay(ctx, q)
 	if err != nil {
 		return frame.Hash{}, err
 	}
 	return txid, a.sent(f, m, to, txid)
 }
 
-func (a *account) sent(f sendFlags, m *improtocol.Message, to []party, txid frame.Hash) error {
+func (a *account) sent(f sendFlags, m *improtocol.Message, to []messenger.Party, txid frame.Hash) error {
 	if f.asJSON {
 		return json.NewEncoder(a.program.out).Encode(map[string]string{"id": m.FrameID().String(), "txid": txid.String()})
 	}
 	var labels []string
 	for _, r := range to {
-		labels = append(labels, a.label(r))
+		labels = append(labels, a.Label(r))
 	}
 	_, err := fmt.Fprintf(a.program.out, "sent %s (%s, %s) as %s to %s in %s\n", m.FrameID().String()[:16], m.Type, size(len(m.Body)),
-		printable(m.Source), strings.Join(labels, ", "), txid)
+		safetext.Line(m.Source), strings.Join(labels, ", "), txid)
 	return err
 }
 

@@ -8,37 +8,10 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/metaim/metaim/signer"
 	"golang.org/x/term"
 )
-
-// printable makes a stranger's text safe for a terminal: control characters,
-// escape sequences, text that changes its direction and what is no character
-// are shown as what they are.
-func printable(s string) string { return escape(s, false) }
-
-// printableLines is printable that leaves line breaks and tabs.
-func printableLines(s string) string { return escape(s, true) }
-
-func escape(s string, lines bool) string {
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case lines && (r == '\n' || r == '\t'):
-			b.WriteRune(r)
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd"):
-			fmt.Fprintf(&b, "\\x%02x", s[i])
-		case !unicode.IsPrint(r), unicode.Is(unicode.Bidi_Control, r):
-			fmt.Fprintf(&b, "\\u{%x}", r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
 
 // A style colours text on a terminal, and leaves it alone elsewhere.
 type style struct{ on bool }

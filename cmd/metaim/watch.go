@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/internal/safetext"
 	"github.com/spf13/cobra"
 )
 
@@ -45,14 +46,14 @@ A connection that breaks is made again, and nothing is lost or told twice.`,
 }
 
 func (r *reader) watch(ctx context.Context, from, cursor string) error {
-	filter := client.Filter{Address: []string{r.network.Address(r.of.Address)}}
+	filter := client.Filter{Address: []string{r.Network.Address(r.of.Address)}}
 	if r.of.Name != "" {
 		filter = client.Filter{Name: []string{r.of.Name}}
 	}
 	if !r.asJSON {
-		fmt.Fprintf(r.program.err, "Watching %s. Ctrl-C ends.\n", r.label(r.of))
+		fmt.Fprintf(r.program.err, "Watching %s. Ctrl-C ends.\n", r.Label(r.of))
 	}
-	for e, err := range r.client.Subscribe(ctx, []client.Filter{filter}, client.SubscribeOptions{From: from, Cursor: cursor}) {
+	for e, err := range r.Client.Subscribe(ctx, []client.Filter{filter}, client.SubscribeOptions{From: from, Cursor: cursor}) {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -78,7 +79,7 @@ func (r *reader) event(e client.Event) error {
 	case e.Message != nil:
 		return r.show(*e.Message)
 	case e.Record != nil:
-		_, err := fmt.Fprintf(r.program.out, "%s: %s %q by %s, %s\n", printable(e.Kind), e.Record.Operation, e.Record.Name, e.Record.Address, e.Verdict)
+		_, err := fmt.Fprintf(r.program.out, "%s: %s %q by %s, %s\n", safetext.Line(e.Kind), e.Record.Operation, e.Record.Name, e.Record.Address, e.Verdict)
 		return err
 	case e.Kind == client.SubscriptionMoved:
 		_, err := fmt.Fprintf(r.program.out, "name %q moved from %s to %s\n", e.Name, e.From, e.To)
@@ -95,5 +96,5 @@ func (r *reader) change(e client.Event) string {
 	if e.Reason != "" {
 		what += ": " + e.Reason
 	}
-	return printable(what)
+	return safetext.Line(what)
 }

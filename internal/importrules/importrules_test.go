@@ -16,13 +16,13 @@ var floors = []struct {
 	what     string
 	packages []string
 }{
-	{"bytes", []string{"improtocol/frame", "migrations"}},
+	{"bytes", []string{"improtocol/frame", "migrations", "internal/safetext"}},
 	{"rules, hashes", []string{"improtocol", "nprotocol", "chainwatch/doublesha", "bench/measure"}},
 	{"signs, judges", []string{"signer", "index", "api/client", "internal/noderpc"}},
 	{"packs", []string{"index/rows"}},
 	{"follows, stores, submits", []string{"chainwatch", "index/indextest", "index/memory", "index/postgres", "index/sqlite",
 		"signer/broadcast", "internal/testpg"}},
-	{"talks to the outside", []string{"api", "devnet", "chainwatch/p2p", "chainwatch/node", "chainwatch/blockfile", "internal/simchain"}},
+	{"talks to the outside", []string{"api", "messenger", "devnet", "chainwatch/p2p", "chainwatch/node", "chainwatch/blockfile", "internal/simchain"}},
 	{"helps to try", []string{"internal/testnode", "internal/simulate", "bench/load"}},
 	{"measures, tries the whole", []string{"bench", "internal/e2e", "internal/reliability", "chainwatch/sourcetest", "internal/simulate/run"}},
 	{"picks, wires, exits", []string{"cmd/metaim"}},
