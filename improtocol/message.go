@@ -30,8 +30,12 @@ type Message struct {
 
 // Encryption types. docs/spec/improtocol.md, "Encryption types".
 const (
-	Plain = "plain"
-	ECC   = "ECC"
+	Plain   = "plain"
+	ECC     = "ECC"
+	AES     = "AES"
+	RSA     = "RSA"
+	HPKE    = "HPKE"
+	ECDHAES = "ECDHAES" // read only
 )
 
 // Message types that have a word of their own; any media type is one too.
@@ -42,6 +46,10 @@ const (
 	Video = "video"
 	HTML  = "html"
 )
+
+// KeyRecord is the message type of a message to oneself that publishes a key to
+// encrypt to. docs/spec/improtocol.md, "Key records".
+const KeyRecord = "application/key"
 
 // ErrNotIM says that a script holds no IM frame: another protocol's, or none.
 var ErrNotIM = errors.New("not an IM frame")

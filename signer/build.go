@@ -88,33 +88,23 @@ type plan struct {
 	script  []byte
 	pay     []Output // all P2PKH outputs but the change
 	rate    FeeRate
-	total   uint64  // satoshis of pay
-	coins   []*coin // taken out of the queue
-	sum     uint64  // satoshis of coins
-	changed bool    // whether there must be change, see needsChange
+	total   uint64         // satoshis of pay
+	coins   []*coin        // taken out of the queue
+	sum     uint64         // satoshis of coins
+	changed bool           // whether there must be change, see needsChange
+	rest    *frame.KeyHash // of a sweep: who gets what is left; nil: the key itself
 }
 
 // outputs checks a request. The plan that it returns has no coins yet.
 func (w *Wallet) outputs(q Request) (*plan, error) {
-	if q.From == (frame.KeyHash{}) && len(w.keys) == 1 {
-		for only := range w.keys {
-			q.From = only
-		}
-	}
-	key, ok := w.keys[q.From]
-	if !ok {
-		return nil, fmt.Errorf("%w: %s", ErrNoKey, w.network.Address(q.From))
-	}
-	if q.Rate.Bytes == 0 {
-		q.Rate = DefaultFeeRate
-	}
-	if q.Rate.above(w.maxRate) {
-		return nil, &RateError{Rate: q.Rate, Limit: w.maxRate}
+	key, rate, err := w.payer(q.From, q.Rate)
+	if err != nil {
+		return nil, err
 	}
 	if len(q.Script) > 0 && !bytes.HasPrefix(q.Script, []byte{0x00, 0x6a}) {
 		return nil, ErrScript
 	}
-	p := &plan{key: key, script: q.Script, rate: q.Rate}
+	p := &plan{key: key, script: q.Script, rate: rate}
 	met := make(map[frame.KeyHash]bool, len(q.Recipients))
 	for _, hash := range q.Recipients {
 		if !met[hash] {
@@ -134,6 +124,26 @@ func (w *Wallet) outputs(q Request) (*plan, error) {
 	}
 	p.changed = needsChange(p)
 	return p, nil
+}
+
+// payer finds the key that pays, and the fee rate.
+func (w *Wallet) payer(from frame.KeyHash, rate FeeRate) (Key, FeeRate, error) {
+	if from == (frame.KeyHash{}) && len(w.keys) == 1 {
+		for only := range w.keys {
+			from = only
+		}
+	}
+	key, ok := w.keys[from]
+	if !ok {
+		return Key{}, rate, fmt.Errorf("%w: %s", ErrNoKey, w.network.Address(from))
+	}
+	if rate.Bytes == 0 {
+		rate = DefaultFeeRate
+	}
+	if rate.above(w.maxRate) {
+		return Key{}, rate, &RateError{Rate: rate, Limit: w.maxRate}
+	}
+	return key, rate, nil
 }
 
 // needsChange tells whether the transaction would be read wrongly without
@@ -251,7 +261,11 @@ func (p *plan) sign() (*Signed, error) {
 // readsBack tells whether a reader of the transaction sees the recipients that
 // were meant: all P2PKH outputs but the last one where it is change.
 func (p *plan) readsBack(tx rawTransaction) error {
-	if !slices.EqualFunc(paid(tx), p.pay, func(h frame.KeyHash, o Output) bool { return h == o.KeyHash }) {
+	pay := p.pay
+	if p.rest != nil && *p.rest != p.key.KeyHash() {
+		pay = []Output{{KeyHash: *p.rest}}
+	}
+	if !slices.EqualFunc(paid(tx), pay, func(h frame.KeyHash, o Output) bool { return h == o.KeyHash }) {
 		return errors.New("it would be read as paying to others")
 	}
 	return nil

@@ -42,12 +42,14 @@ type PublicEntry struct {
 	PublicKey []byte // 33 or 65 bytes
 	KeyHash   frame.KeyHash
 	Created   time.Time // UTC, whole seconds
+	Secrets   []PublicSecret
 }
 
 // An Entry is a key in the keystore.
 type Entry struct {
 	PublicEntry
-	Key Key
+	Key     Key
+	Secrets []Secret // what opens messages to this key's owner, oldest first
 }
 
 // Reasons why the keystore refuses.
@@ -139,16 +141,38 @@ func (s *Keystore) Add(ctx context.Context, passphrase, label string, key Key) (
 	return added.PublicEntry, err
 }
 
-// Remove deletes a key. It fails with ErrNoLabel, a *LockError, or as Unlock
+// Remove deletes a key. It fails with ErrNoLabel, with a *SecretsError when the
+// key has secrets, which would go with it unsaid, with a *LockError, or as Unlock
 // does.
 func (s *Keystore) Remove(ctx context.Context, passphrase, label string) error {
+	return s.remove(ctx, passphrase, label, false)
+}
+
+// RemoveAll is Remove that deletes the key's secrets, too.
+func (s *Keystore) RemoveAll(ctx context.Context, passphrase, label string) error {
+	return s.remove(ctx, passphrase, label, true)
+}
+
+func (s *Keystore) remove(ctx context.Context, passphrase, label string, all bool) error {
 	return s.change(ctx, passphrase, passphrase, func(entries []Entry) ([]Entry, error) {
-		at := slices.IndexFunc(entries, func(e Entry) bool { return e.Label == label })
-		if at < 0 {
-			return nil, fmt.Errorf("%w: %q", ErrNoLabel, label)
+		at, err := find(entries, label)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(entries[at].Secrets); n > 0 && !all {
+			return nil, &SecretsError{Label: label, Secrets: n}
 		}
 		return slices.Delete(entries, at, at+1), nil
 	})
+}
+
+// find returns where the key of a label is. It fails with ErrNoLabel.
+func find(entries []Entry, label string) (int, error) {
+	at := slices.IndexFunc(entries, func(e Entry) bool { return e.Label == label })
+	if at < 0 {
+		return 0, fmt.Errorf("%w: %q", ErrNoLabel, label)
+	}
+	return at, nil
 }
 
 // ChangePassphrase encrypts the file anew.
@@ -210,11 +234,12 @@ func (s *Keystore) wrap(err error) error {
 }
 
 func newEntry(label string, key Key, created time.Time) Entry {
-	return Entry{PublicEntry{Label: label, PublicKey: key.PublicKey(), KeyHash: key.KeyHash(), Created: created}, key}
+	return Entry{PublicEntry: PublicEntry{Label: label, PublicKey: key.PublicKey(), KeyHash: key.KeyHash(), Created: created}, Key: key}
 }
 
 func (p PublicEntry) equal(other PublicEntry) bool {
-	return p.Label == other.Label && bytes.Equal(p.PublicKey, other.PublicKey) && p.Created.Equal(other.Created)
+	return p.Label == other.Label && bytes.Equal(p.PublicKey, other.PublicKey) && p.Created.Equal(other.Created) &&
+		slices.EqualFunc(p.Secrets, other.Secrets, PublicSecret.equal)
 }
 
 // String names the entry for people: its label and public key.

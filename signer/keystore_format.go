@@ -28,6 +28,9 @@ type publicJSON struct {
 	Label     string `json:"label"`
 	PublicKey string `json:"public_key"` // hex
 	Created   int64  `json:"created"`    // Unix seconds
+	// Left out when there are none: the file is then what it was before keys had
+	// secrets, and programs of that time read it.
+	Secrets []publicSecretJSON `json:"secrets,omitempty"`
 }
 
 // privateJSON is a key in the encrypted part.
@@ -36,6 +39,8 @@ type privateJSON struct {
 	Scalar     string `json:"scalar"` // hex, 32 bytes
 	Compressed bool   `json:"compressed"`
 	Created    int64  `json:"created"` // Unix seconds
+
+	Secrets []privateSecretJSON `json:"secrets,omitempty"`
 }
 
 // sealKeystore writes a key file.
@@ -44,8 +49,12 @@ func sealKeystore(entries []Entry, passphrase string, workFactor int) ([]byte, e
 	private := make([]privateJSON, len(entries))
 	for i, e := range entries {
 		scalar := e.Key.scalar()
-		public[i] = publicJSON{e.Label, hex.EncodeToString(e.PublicKey), e.Created.Unix()}
-		private[i] = privateJSON{e.Label, hex.EncodeToString(scalar[:]), !e.Key.Uncompressed(), e.Created.Unix()}
+		shown, kept, err := writeSecrets(e.Secrets)
+		if err != nil {
+			return nil, err
+		}
+		public[i] = publicJSON{e.Label, hex.EncodeToString(e.PublicKey), e.Created.Unix(), shown}
+		private[i] = privateJSON{e.Label, hex.EncodeToString(scalar[:]), !e.Key.Uncompressed(), e.Created.Unix(), kept}
 	}
 	head, err := json.Marshal(public)
 	if err != nil {
@@ -104,7 +113,11 @@ func splitKeystore(file []byte) (public []PublicEntry, sealed []byte, err error)
 		if _, err := parsePublicKey(key); err != nil {
 			return nil, nil, fmt.Errorf("%w: %q has a public key that is none", ErrKeystore, p.Label)
 		}
-		public = append(public, PublicEntry{p.Label, key, frame.HashKey(key), time.Unix(p.Created, 0).UTC()})
+		secrets, err := readPublicSecrets(p.Secrets)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %q has a secret that can't be read", ErrKeystore, p.Label)
+		}
+		public = append(public, PublicEntry{p.Label, key, frame.HashKey(key), time.Unix(p.Created, 0).UTC(), secrets})
 	}
 	return public, sealed, nil
 }
@@ -134,6 +147,11 @@ func openKeystore(file []byte, passphrase string) ([]Entry, error) {
 			return nil, fmt.Errorf("%w: key %d can't be read", ErrKeystore, i+1)
 		}
 		entries[i] = newEntry(p.Label, key, time.Unix(p.Created, 0).UTC())
+		secrets, err := readSecrets(p.Secrets)
+		if err != nil {
+			return nil, fmt.Errorf("%w: a secret of key %d can't be read", ErrKeystore, i+1)
+		}
+		entries[i].setSecrets(secrets)
 		if !entries[i].equal(public[i]) {
 			return nil, ErrTampered
 		}

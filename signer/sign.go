@@ -27,7 +27,11 @@ func (p *plan) signWith(fee, change uint64) (*Signed, error) {
 		tx.AddOutput(&bt.Output{Satoshis: out.Satoshis, LockingScript: payTo(out.KeyHash)})
 	}
 	if change > 0 {
-		tx.AddOutput(&bt.Output{Satoshis: change, LockingScript: payTo(p.key.KeyHash())})
+		to := p.key.KeyHash()
+		if p.rest != nil {
+			to = *p.rest
+		}
+		tx.AddOutput(&bt.Output{Satoshis: change, LockingScript: payTo(to)})
 	}
 	for i := range p.coins {
 		if err := tx.FillInput(context.Background(), unlocker{p.key}, bt.UnlockerParams{InputIdx: uint32(i)}); err != nil {
