@@ -118,6 +118,14 @@ func (c *Chain) choose() {
 	}
 }
 
+// Work returns the expected number of hashes that a header took, in 128 bits, the
+// upper half first. It fails with ErrWork when the header's hash is above its
+// target, or the target is easier than the network allows.
+func (p *Params) Work(h *Header) (hi, lo uint64, err error) {
+	w, err := p.proof(h, h.Hash())
+	return w.hi, w.lo, err
+}
+
 // proof checks that a header's hash meets its target, and the target the
 // network's limit. It returns the expected number of hashes.
 func (p *Params) proof(h *Header, hash frame.Hash) (work, error) {

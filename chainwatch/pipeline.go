@@ -84,7 +84,7 @@ func fetch(ctx context.Context, source Source, params *Params, path []Step, spen
 			return &blockError{step, err}
 		}
 		b := &index.Block{Height: step.Height, Hash: step.Hash, Header: step.Header, MedianTime: step.MedianTime,
-			Transactions: scan.Transactions, Conflicts: scan.Conflicts}
+			Transactions: scan.Transactions, Conflicts: scan.Conflicts, Proofs: scan.Proofs}
 		if err := send(ctx, to, b); err != nil {
 			return err
 		}

@@ -32,6 +32,8 @@ type Scan struct {
 	Bytes        int64                // of the whole block
 	Transactions []*index.Transaction // those that carry frames, read but not proved
 	Conflicts    []frame.Hash         // unconfirmed transactions that it double-spends, by bytes
+	Proofs       *index.Proofs        // that the block holds Transactions; nil when there are none
+	raw          [][]byte             // of Transactions
 }
 
 // A Scanner reads blocks as they stream by and picks out what is ours. It keeps
@@ -95,8 +97,12 @@ func (s *Scanner) block(r io.Reader, spent Spent) (*Scan, error) {
 	var tree merkleTree
 	s.ids.Reset()
 	for i := range scan.Count {
+		found := len(scan.Transactions)
 		if err := s.transaction(scan, i, look); err != nil {
 			return nil, fmt.Errorf("transaction %d: %w", i, err)
+		}
+		if len(scan.Transactions) > found {
+			tree.mark(i)
 		}
 		if s.ids.Full() {
 			tree.addAll(s.ids.Take())
@@ -112,6 +118,10 @@ func (s *Scanner) block(r io.Reader, spent Spent) (*Scan, error) {
 	}
 	if look != nil {
 		scan.Conflicts = slices.SortedFunc(maps.Keys(look.found), func(a, b frame.Hash) int { return slices.Compare(a[:], b[:]) })
+	}
+	if tree.proofs != nil {
+		scan.Proofs = tree.proofs
+		scan.Proofs.Raw = scan.raw
 	}
 	scan.Bytes = s.read
 	return scan, nil
@@ -195,7 +205,8 @@ func (s *Scanner) transaction(scan *Scan, i uint64, look *conflicts) error {
 
 // take reads a transaction that carries frames.
 func (s *Scanner) take(scan *Scan, i uint32, raw []byte, look *conflicts) error {
-	tx, err := ReadTransaction(append([]byte(nil), raw...), s.network)
+	raw = append([]byte(nil), raw...) // what is read of it aliases this, so keeping it takes no more
+	tx, err := ReadTransaction(raw, s.network)
 	if err != nil {
 		return err
 	}
@@ -204,6 +215,10 @@ func (s *Scanner) take(scan *Scan, i uint32, raw []byte, look *conflicts) error 
 	}
 	tx.Index = i
 	scan.Transactions = append(scan.Transactions, tx)
+	if len(raw) > index.MaxProved {
+		raw = nil
+	}
+	scan.raw = append(scan.raw, raw)
 	s.ids.AddSum(tx.ID)
 	return nil
 }

@@ -160,10 +160,11 @@ func ReadTransaction(raw []byte, network frame.Network) (*index.Transaction, err
 	}
 	outputs := c.varint()
 	for i := uint64(0); i < outputs && !c.short; i++ {
-		c.skip(8)
+		value := c.bytes(8)
 		script := c.bytes(c.varint())
 		if h, ok := frame.PayToPublicKeyHash(script); ok {
 			tx.Outputs = append(tx.Outputs, h)
+			tx.Amounts = append(tx.Amounts, index.Amount{Output: uint32(i), Satoshis: binary.LittleEndian.Uint64(value)})
 			continue
 		}
 		if f := readFrame(script, network); f != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
 )
 
 func TestReadTransaction(t *testing.T) {
@@ -24,6 +25,9 @@ func TestReadTransaction(t *testing.T) {
 	hash := func(b byte) frame.KeyHash { return frame.KeyHash(bytes.Repeat([]byte{b}, 20)) }
 	if want := []frame.KeyHash{hash(1), hash(2), hash(1)}; !slices.Equal(tx.Outputs, want) {
 		t.Errorf("outputs %x, want all P2PKH outputs in order, %x", tx.Outputs, want)
+	}
+	if want := []index.Amount{{Output: 0, Satoshis: 7}, {Output: 3, Satoshis: 7}, {Output: 5, Satoshis: 7}}; !slices.Equal(tx.Amounts, want) {
+		t.Errorf("amounts %v, want those of the P2PKH outputs, %v", tx.Amounts, want)
 	}
 	if want := [][]byte{key, other}; !slices.EqualFunc(tx.InputKeys, want, bytes.Equal) {
 		t.Errorf("input keys %x, want each once in order, %x", tx.InputKeys, want)

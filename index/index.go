@@ -80,12 +80,19 @@ type Outpoint struct {
 	Output uint32
 }
 
+// An Amount is which output of its transaction pays, and how much.
+type Amount struct {
+	Output   uint32
+	Satoshis uint64
+}
+
 // A Transaction is what the index keeps of a transaction that carries frames.
 type Transaction struct {
 	ID        frame.Hash
 	Index     uint32 // in its block; 0 while unconfirmed
 	Coinbase  bool
 	Outputs   []frame.KeyHash // of all its P2PKH outputs, in order
+	Amounts   []Amount        // of Outputs, as many; nil: not known
 	InputKeys [][]byte        // public keys its P2PKH inputs reveal, each once, in order
 	Spends    []Outpoint      // what it spends; empty for a coinbase
 	Frames    []*Frame        // in the order of the outputs
@@ -163,6 +170,7 @@ type Block struct {
 	MedianTime   int64          // of the times of this header and its ten predecessors, Unix seconds
 	Transactions []*Transaction // those that carry frames, in order
 	Conflicts    []frame.Hash   // unconfirmed transactions that a transaction of this block double-spends
+	Proofs       *Proofs        // that the block holds Transactions; nil: unknown. Nothing is decided by it
 }
 
 // Prev returns the hash of the block before.

@@ -38,6 +38,9 @@ func (p *Placed) Check() error {
 	if p.Row != 0 {
 		return nil
 	}
+	if n := len(p.Tx.Amounts); n > 0 && n != len(p.Tx.Outputs) {
+		return fmt.Errorf("%d amounts of %d outputs", n, len(p.Tx.Outputs))
+	}
 	return p.checkNew()
 }
 

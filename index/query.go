@@ -26,6 +26,10 @@ type EntryQuery struct {
 	Before  int64          // arrival less than this; 0: no bound
 	Limit   int            // 1 to 1,000
 	Newest  bool           // newest first
+	// Words are what the text of a message must have, each as Words gives it: a
+	// plain message of type text in UTF-8. One that ends in * is the beginning of a
+	// word, of two bytes at least. 32 at most.
+	Words []string
 	// Repeats lists every occurrence; otherwise, of occurrences of one message
 	// that concern Address (or, with no Address, of all its occurrences), only
 	// the one that arrived first.
@@ -40,7 +44,7 @@ func (q *EntryQuery) Check() error {
 	if q.Peer != nil && q.Address == nil {
 		return errors.New("a peer without an address")
 	}
-	return nil
+	return checkTerms(q.Words)
 }
 
 // An EventQuery says which events to read.

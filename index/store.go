@@ -46,11 +46,23 @@ type View interface {
 
 	// Entries lists frames by arrival.
 	Entries(q EntryQuery) ([]*Entry, error)
+	// Conversations lists those of an address, the newest first.
+	Conversations(q ConversationQuery) ([]Conversation, error)
+	// Coins lists the coins of an address by Lead, all of a transaction together.
+	Coins(q CoinQuery) ([]Coin, error)
+	// KeyRecords returns the newest messages by which the address published keys,
+	// the newest first: see IsKeyRecord.
+	KeyRecords(address frame.KeyHash, limit int) ([]*Entry, error)
 	// Occurrences returns all entries with the frame id, by arrival.
 	Occurrences(id frame.ID) ([]*Entry, error)
 	// InTransaction returns the frames of a transaction, by output; none when the
 	// index holds no such transaction.
 	InTransaction(txid frame.Hash) ([]*Entry, error)
+	// Proof returns what shows that a transaction with frames is in a block of
+	// the best chain: of several that are there the first. It fails with
+	// ErrNotFound when there is no such transaction, or it isn't in a block whose
+	// proofs were given to PutBlock.
+	Proof(txid frame.Hash) (*Proof, error)
 	// Name returns the record of a name ever validly held, or ErrNotFound.
 	Name(name string) (*nprotocol.Name, error)
 	// NamesOf returns the records of the names whose last holder is the address.
@@ -110,8 +122,8 @@ type Tx interface {
 	// arrivals of the frames, one slice for each transaction.
 	Save(placed []*Placed) ([][]int64, error)
 
-	// PutBlock appends a block to the chain; CutBlocks removes those above a
-	// height.
+	// PutBlock appends a block to the chain, with its proofs; CutBlocks removes
+	// those above a height.
 	PutBlock(b *Block, stateHash [32]byte) error
 	CutBlocks(above int32) error
 	// PutNames and PutPeers write records; DeleteNames and DeletePeers remove

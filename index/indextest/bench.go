@@ -49,7 +49,8 @@ func Batch(height int32, n int) []*index.Placed {
 		signature, _ := frame.ParseSignature(m.Signature)
 		f := &index.Frame{Protocol: frame.IM, Message: m, ID: m.FrameID(), ContentID: m.ContentID(), Proofs: []frame.Proof{{Signature: signature, Key: key}}}
 		placed[i] = &index.Placed{State: index.Confirmed, Height: height,
-			Tx: &index.Transaction{ID: frame.HashOf(f.ID[:]), Index: uint32(i), Outputs: []frame.KeyHash{to, from}, InputKeys: [][]byte{key},
+			Tx: &index.Transaction{ID: frame.HashOf(f.ID[:]), Index: uint32(i), Outputs: []frame.KeyHash{to, from},
+				Amounts: []index.Amount{{Output: 1, Satoshis: 1}, {Output: 2, Satoshis: 100_000}}, InputKeys: [][]byte{key},
 				Spends: []index.Outpoint{{TxID: frame.HashOf(key)}}, Frames: []*index.Frame{f}},
 			Decisions: []index.Decision{{Verdict: frame.Valid, Address: &from, Keys: [][]byte{key}}}}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -292,6 +294,9 @@ func naiveEntries(all []*index.Entry, q index.EntryQuery) []int64 {
 	list := []int64{}
 	for _, e := range all {
 		counts := e.Verdict == frame.Valid || e.Verdict == frame.Duplicate
+		if len(q.Words) > 0 && !says(e, q.Words) {
+			continue
+		}
 		if counts == q.Refused || !slices.Contains(states, e.State) || q.Type != "" && e.Message.Type != q.Type || !concerns(e, q) {
 			continue
 		}
@@ -309,6 +314,21 @@ func naiveEntries(all []*index.Entry, q index.EntryQuery) []int64 {
 		slices.Reverse(list)
 	}
 	return list[:min(len(list), q.Limit)]
+}
+
+// says tells whether a text can be found by words.
+func says(e *index.Entry, asked []string) bool {
+	if e.Message == nil || e.Message.Type != "text" || e.Message.Encryption != "plain" || !utf8.Valid(e.Message.Body) {
+		return false
+	}
+	said := index.Words(string(e.Message.Body))
+	for _, word := range asked {
+		begin, isPrefix := strings.CutSuffix(word, "*")
+		if !slices.ContainsFunc(said, func(w string) bool { return w == word || isPrefix && strings.HasPrefix(w, begin) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func concerns(e *index.Entry, q index.EntryQuery) bool {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
+	"github.com/metaim/metaim/index/rows"
 	"github.com/metaim/metaim/nprotocol"
 )
 
@@ -147,6 +148,8 @@ type state struct {
 	names  layer[string, *nprotocol.Name]
 	peers  layer[nprotocol.PeerKey, *nprotocol.Peer]
 
+	proofs layer[int32, []rows.Group] // by height of the block
+
 	// Where things are. Lists by height may name rows that have moved on.
 	atHeight  layer[int32, []int64]             // rows
 	byTxID    layer[frame.Hash, []int64]        // rows
@@ -167,7 +170,7 @@ type table interface {
 }
 
 func (s *state) tables() []table {
-	return []table{&s.txs, &s.frames, &s.names, &s.peers, &s.atHeight, &s.byTxID, &s.reaching,
+	return []table{&s.txs, &s.frames, &s.names, &s.peers, &s.proofs, &s.atHeight, &s.byTxID, &s.reaching,
 		&s.byID, &s.byContent, &s.byName, &s.byPeer, &s.bySource, &s.byNew}
 }
 

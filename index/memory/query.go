@@ -68,6 +68,8 @@ func (v *view) matches(q *index.EntryQuery, arrival int64) bool {
 		return false
 	case q.Type != "" && (f.frame.Message == nil || f.frame.Message.Type != q.Type):
 		return false
+	case len(q.Words) > 0 && !index.HasWords(f.frame.Message, q.Words):
+		return false
 	case q.Address == nil:
 		return true
 	}

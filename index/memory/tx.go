@@ -86,7 +86,7 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 			return fmt.Errorf("height %d doesn't follow %d", b.Height, tip.Height)
 		}
 		t.blocks = append(t.blocks, index.Tip{Height: b.Height, Hash: b.Hash, Header: b.Header, MedianTime: b.MedianTime, StateHash: stateHash})
-		return nil
+		return t.putProofs(b)
 	})
 }
 
@@ -98,6 +98,7 @@ func (t *tx) CutBlocks(above int32) error {
 		for n > 0 && t.blocks[n-1].Height > above {
 			n--
 			t.heights = append(t.heights, t.blocks[n].Height)
+			t.proofs.set(t.blocks[n].Height, nil)
 		}
 		t.blocks = t.blocks[:n:n] // views may still read what comes after
 		return nil

@@ -31,6 +31,9 @@ var (
 		"decided bytea", "data bytea", "body bytea")
 	partiesTable = columnsOf("parties", "", "key bigint", "lead bigint", "frames bigint")
 	formerTable  = columnsOf("former_sources", "ON CONFLICT (address, frame) DO NOTHING", "address bytea", "frame bigint")
+	touchedTable = columnsOf("touched", "", "key bigint", "lead bigint")
+	spendsTable  = columnsOf("spends", "", "key bigint", "lead bigint")
+	renamedTable = columnsOf("renamed", "ON CONFLICT (key, frame) DO NOTHING", "key bigint", "frame bigint")
 	namesTable   = columnsOf("names", `ON CONFLICT (sha256(name)) DO UPDATE SET address = excluded.address, since_height = excluded.since_height,
 			since_position = excluded.since_position, since_output = excluded.since_output,
 			registered_at = excluded.registered_at, expires_at = excluded.expires_at, deleted = excluded.deleted`,
@@ -77,8 +80,11 @@ func inArrays[T any](types []string, items []T, bind func(T) []any, run func(arr
 		for size := 0; len(items) > 0 && size < arrayBytes; items = items[1:] {
 			for i, value := range bind(items[0]) {
 				columns[i].append(value)
-				if b, ok := value.([]byte); ok {
-					size += len(b)
+				switch value := value.(type) {
+				case []byte:
+					size += len(value)
+				case string:
+					size += len(value)
 				}
 			}
 		}

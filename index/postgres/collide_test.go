@@ -23,6 +23,7 @@ func TestNumbers(t *testing.T) {
 		"needs body": {int64(rows.NeedsBody), 16}, "run": {rows.MostRun, 256}, "head": {rows.HeadBytes, 6},
 		"seen": {rows.SeenHeight, -1}, "dropped": {rows.DroppedHeight, -2},
 		"protocol and operation": {int64(rows.ProtocolMask | rows.OperationOf), 15}, "transfer": {int64(rows.KindTransfer), 12},
+		"type and protocol": {int64(rows.TypeMask | rows.ProtocolMask), 16776963}, "came before": {int64(rows.Again), 32}, "reaches several": {int64(rows.Many), 64},
 	} {
 		if c[0] != c[1] {
 			t.Errorf("%s: got %d, but %d is in the statements", name, c[0], c[1])

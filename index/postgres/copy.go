@@ -107,6 +107,10 @@ func appendParty(b []byte, p *rows.Party) []byte {
 	return appendBigint(appendBigint(appendBigint(fieldsOf(b, &partiesTable), p.Key), p.Lead), p.Frames)
 }
 
+func appendLink(b []byte, to *table, l *rows.Link) []byte {
+	return appendBigint(appendBigint(fieldsOf(b, to), l.Key), l.Arrival)
+}
+
 func appendRun(b []byte, r *rows.Run) []byte {
 	b = appendBigint(appendBigint(fieldsOf(b, &eventsTable), r.Last), r.Frame)
 	b = appendInteger(appendInteger(b, r.Count), r.Height)

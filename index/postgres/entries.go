@@ -41,7 +41,11 @@ func (v *view) Entries(q index.EntryQuery) ([]*index.Entry, error) {
 	if err := l.choose(); err != nil {
 		return nil, err
 	}
-	arrivals, err := rows.Page(&l.q, l.take, l.shown)
+	take := l.take
+	if len(q.Words) > 0 {
+		take = l.takeFound
+	}
+	arrivals, err := rows.Page(&l.q, take, l.shown)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +79,9 @@ func (l *listing) choose() error {
 	switch {
 	case l.q.Address == nil:
 		l.sides = [4]side{everything}
+		return nil
+	case len(l.q.Words) > 0 && l.q.Peer != nil: // what the first of copies depends on
+		l.sides = [4]side{sentTo}
 		return nil
 	case l.q.Peer == nil:
 		l.sides = [4]side{sent, received, receivedToo}
@@ -193,7 +200,7 @@ func (l *listing) shown(c rows.Candidate) (bool, error) {
 	f := l.read[c.Arrival]
 	again := c.Arrival == l.last // two sides have it
 	l.last = c.Arrival
-	return !again && l.matches(f) && (!c.Again || l.first[c.ID] == c.Arrival), nil
+	return f != nil && !again && l.matches(f) && (!c.Again || l.first[c.ID] == c.Arrival), nil
 }
 
 // firsts finds, for candidates that are not the first of their message, the first

@@ -59,7 +59,7 @@ func (p *planner) run(t *testing.T, statements ...string) {
 
 var (
 	// A table that grows with the chain, read through.
-	fullScan = regexp.MustCompile(`Seq Scan on (frames|events|parties|blocks|names|peers|former_sources)\b`)
+	fullScan = regexp.MustCompile(`Seq Scan on (frames|events|parties|blocks|names|peers|former_sources|search|touched|spends|renamed)\b`)
 	// How many rows anything read.
 	rowsRead = regexp.MustCompile(`actual rows=(\d{4,})|Removed by Filter: (\d{4,})`)
 )
@@ -129,6 +129,9 @@ func (p *planner) cases() []planned {
 			return err
 		}
 	}
+	words := func(words ...string) func() error {
+		return entries(index.EntryQuery{Words: words, Address: &a, Peer: &b, Newest: true})
+	}
 	plans := []planned{
 		{"the head of a view", func() error { v := view{ctx: p.ctx, q: p.conn}; return v.open() }, []string{"blocks_pk", "events_pk"}, false},
 		{"entries", entries(index.EntryQuery{}), []string{"frames_pk"}, false},
@@ -164,6 +167,13 @@ func (p *planner) cases() []planned {
 		{"occurrences", func() error { _, err := p.Occurrences(f.ID); return err }, []string{"frames_valid_ids", "frames_other_ids"}, false},
 		{"a transaction", func() error { _, err := p.InTransaction(txids[0]); return err }, []string{"frames_by_tx"}, false},
 		{"a name's frames", func() error { _, err := p.NameEntries("x", 9); return err }, []string{"frames_by_name"}, false},
+		{"conversations", func() error { _, err := p.Conversations(index.ConversationQuery{Address: a, Limit: 10}); return err },
+			[]string{"Index Only Scan using frames_by_source", "Index Only Scan using frames_by_recipient", "parties_pk", "parties_by_lead", "frames_pk"}, true},
+		{"key records", func() error { _, err := p.KeyRecords(a, 10); return err }, []string{"Backward using frames_by_source"}, false},
+		{"coins", func() error { _, err := p.Coins(index.CoinQuery{Address: b, Limit: 10}); return err },
+			[]string{"frames_by_source", "frames_refused", "touched_pk", "former_sources_pk", "frames_by_recipient", "parties_pk", "frames_pk", "spends_pk"}, false},
+		{"words that many have", words("0"), []string{"search_pk", "frames_pk", "renamed_pk"}, true},
+		{"words that few have", words("13", "7"), []string{"search_pk", "search_words"}, true},
 		{"valid records", func() error {
 			return p.ValidRecords([]string{"x"}, []nprotocol.PeerKey{{IP: "::1"}}, func(*nprotocol.Record, nprotocol.Moment) error { return nil })
 		}, []string{"frames_by_name", "frames_valid_contents"}, false},

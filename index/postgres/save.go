@@ -32,6 +32,12 @@ func (t *tx) Save(placed []*index.Placed) ([][]int64, error) {
 		if err := s.Repeats(t.repeated); err != nil {
 			return err
 		}
+		t.fresh = append(t.fresh, s.Frames...)
+		for i := range s.Frames {
+			if m := s.Frames[i].Frame.Message; m != nil {
+				t.bodies += int64(len(m.Body))
+			}
+		}
 		return s.write()
 	})
 	if err != nil {
@@ -102,7 +108,7 @@ const otherIDs = `SELECT f.frame_key FROM frames f WHERE f.frame_key = ANY ($1::
 
 // write runs the statements. It stops with the first that fails.
 func (s *save) write() error {
-	for _, step := range []func() error{s.writeFrames, s.writeParties, s.writeMoved, s.writeCounts} {
+	for _, step := range []func() error{s.writeFrames, s.writeParties, s.writeLinks, s.writeMoved, s.writeCounts} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -132,6 +138,24 @@ func (s *save) writeParties() error {
 		return s.t.copyIn(partiesTable, len(s.Parties), func(b []byte, i int) []byte { return appendParty(b, &s.Parties[i]) })
 	}
 	return insert(s.t, partiesTable, s.Parties, bindParty)
+}
+
+func (s *save) writeLinks() error {
+	for _, to := range []struct {
+		table table
+		links []rows.Link
+	}{{touchedTable, s.Touched}, {spendsTable, s.Spends}, {renamedTable, s.Renamed}} {
+		if len(to.links) >= manyRows && to.table.conflict == "" {
+			if err := s.t.copyIn(to.table, len(to.links), func(b []byte, i int) []byte { return appendLink(b, &to.table, &to.links[i]) }); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := insert(s.t, to.table, to.links, func(l rows.Link) []any { return []any{l.Key, l.Arrival} }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *save) writeMoved() error {

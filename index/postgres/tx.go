@@ -21,6 +21,9 @@ type tx struct {
 	tip       *index.Tip
 	met       map[int64]bool // frame keys asked about, and whether there are rows of them
 	cut       bool           // blocks were removed
+	mark      int64          // up to this arrival words were indexed when it began
+	fresh     []rows.Frame   // saved in it
+	bodies    int64          // bytes of those saved
 	top       int32          // the largest height something was confirmed at; -1: none
 }
 
@@ -146,10 +149,11 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 		t.tip = nil
 		err = t.exec(`INSERT INTO blocks (height, hash, header, median_time, state_hash) VALUES ($1, $2, $3, $4, $5)`,
 			b.Height, bytes.Clone(b.Hash[:]), bytes.Clone(b.Header[:]), b.MedianTime, stateHash[:])
-		if err == nil {
-			t.tip = &index.Tip{Height: b.Height, Hash: b.Hash, Header: b.Header, MedianTime: b.MedianTime, StateHash: stateHash}
+		if err != nil {
+			return err
 		}
-		return err
+		t.tip = &index.Tip{Height: b.Height, Hash: b.Hash, Header: b.Header, MedianTime: b.MedianTime, StateHash: stateHash}
+		return t.putProofs(b)
 	})
 }
 
@@ -158,6 +162,9 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 func (t *tx) CutBlocks(above int32) error {
 	return t.write("cut blocks", func() error {
 		t.tip, t.cut = nil, true
+		if err := t.cutProofs(above); err != nil {
+			return err
+		}
 		return t.exec(`DELETE FROM blocks WHERE height > $1`, above)
 	})
 }

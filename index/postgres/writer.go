@@ -19,6 +19,8 @@ type writer struct {
 	conn  *pgx.Conn // nil or closed: the lock is to be taken again
 	fence int64
 	epoch string
+
+	bodies int64 // bytes of bodies saved since the words of some were indexed
 }
 
 const (
@@ -185,10 +187,17 @@ func (w *writer) update(ctx context.Context, write func(index.Tx) error) (err er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	fed, err := t.feed(w.bodies + t.bodies)
+	if err != nil {
+		return err
+	}
 	if err := w.commit(quiet, t); err != nil {
 		return explain(quiet, "commit to the index", err)
 	}
 	committed = true
+	if w.bodies += t.bodies; fed {
+		w.bodies = 0
+	}
 	w.s.tell(t)
 	return nil
 }
@@ -225,12 +234,12 @@ func (w *writer) enter(ctx context.Context) (*tx, error) {
 	t := &tx{view: view{ctx: ctx, q: w.conn}, top: -1}
 	batch := &pgx.Batch{}
 	batch.Queue(`BEGIN`)
-	batch.Queue(`SELECT fence, last_frame, last_event, pg_current_xact_id()::text FROM writer FOR UPDATE`)
+	batch.Queue(`SELECT fence, last_frame, last_event, pg_current_xact_id()::text, (SELECT frame FROM searched) FROM writer FOR UPDATE`)
 	results := w.conn.SendBatch(ctx, batch)
 	_, err := results.Exec()
 	var fence int64
 	if err == nil {
-		err = results.QueryRow().Scan(&fence, &t.had.frame, &t.had.event, &t.xact)
+		err = results.QueryRow().Scan(&fence, &t.had.frame, &t.had.event, &t.xact, &t.mark)
 	}
 	err = errors.Join(err, results.Close())
 	if err == nil && fence == w.fence {

@@ -77,8 +77,8 @@ func verdictFrom(code int16) (frame.Verdict, error) {
 }
 
 // The kind of a frame is one integer: its protocol and operation, whether judging
-// it again takes its body, whether another frame of its id arrived before it, and
-// 16 bits of the hash of a message's type, to list messages of one type by.
+// it again takes its body, whether another frame of its id arrived before it,
+// whether it may have several recipients, and 16 bits of the hash of a message's type, to list messages of one type by.
 const (
 	ProtocolMask int32 = 3           // 0: IM
 	kindN        int32 = 1           //
@@ -89,6 +89,7 @@ const (
 	KindTransfer int32 = 3 << 2      //
 	NeedsBody    int32 = 1 << 4      // no key comes out of its signature: keys must be tried
 	Again        int32 = 1 << 5      // an earlier arrival has the same frame id
+	Many         int32 = 1 << 6      // its transaction reaches more than one address
 	TypeMask     int32 = 0xffff << 8 // of messages
 )
 

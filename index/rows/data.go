@@ -14,11 +14,12 @@ import (
 // The first byte of Data. docs/spec/index.md doesn't name these: they are the
 // store's own.
 const (
-	isLead    = 1 << iota // the transaction follows; else how far before the lead is
-	coinbase              // of the lead's transaction
-	keepsIDs              // frame id and content id follow
-	plainTime             // the time stamp is the decimal of TimeOrder
-	ownSource             // the source is the address of the proved key, its version byte follows
+	isLead     = 1 << iota // the transaction follows; else how far before the lead is
+	coinbase               // of the lead's transaction
+	keepsIDs               // frame id and content id follow
+	plainTime              // the time stamp is the decimal of TimeOrder
+	ownSource              // the source is the address of the proved key, its version byte follows
+	hasAmounts             // of the lead's outputs: number and satoshis follow each
 )
 
 // HeadBytes is how many bytes of Data [ReadHead] needs.
@@ -74,6 +75,9 @@ func pack(n *Frame, timeOrder int64, hash *hasher) []byte {
 		if tx.Coinbase {
 			flags |= coinbase
 		}
+		if len(tx.Outputs) > 0 && len(tx.Amounts) == len(tx.Outputs) {
+			flags |= hasAmounts
+		}
 	}
 	if f.Malformed == "" && (f.Message == nil || len(f.Message.Body) > ShortBody) {
 		flags |= keepsIDs
@@ -90,7 +94,7 @@ func pack(n *Frame, timeOrder int64, hash *hasher) []byte {
 	w.byte(flags)
 	w.number(uint64(f.Output))
 	if flags&isLead != 0 {
-		w.transaction(tx, n.Frames, hash)
+		w.transaction(tx, n.Frames, flags&hasAmounts != 0, hash)
 	} else {
 		w.number(uint64(n.Arrival - n.Lead))
 	}
@@ -126,7 +130,7 @@ func pack(n *Frame, timeOrder int64, hash *hasher) []byte {
 	return w.b
 }
 
-func (w *writer) transaction(tx *index.Transaction, frames int64, hash *hasher) {
+func (w *writer) transaction(tx *index.Transaction, frames int64, amounts bool, hash *hasher) {
 	w.number(uint64(frames))
 	w.raw(tx.ID[:])
 	w.number(uint64(len(tx.InputKeys)))
@@ -138,11 +142,15 @@ func (w *writer) transaction(tx *index.Transaction, frames int64, hash *hasher) 
 		hashes = inputHashes(tx.InputKeys, hash)
 	}
 	w.number(uint64(len(tx.Outputs)))
-	for _, h := range tx.Outputs {
+	for i, h := range tx.Outputs {
 		at := slices.Index(hashes, h) + 1
 		w.byte(byte(at))
 		if at == 0 {
 			w.raw(h[:])
+		}
+		if amounts {
+			w.number(uint64(tx.Amounts[i].Output))
+			w.number(tx.Amounts[i].Satoshis)
 		}
 	}
 	w.number(uint64(len(tx.Spends)))

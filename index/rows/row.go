@@ -69,6 +69,9 @@ func RowOf(n *Frame) Row {
 	if f.Protocol == frame.IM && len(n.Reached) > 0 {
 		r.ToKey = AddressKey(n.Reached[0])
 	}
+	if f.Protocol == frame.IM && len(n.Reached) > 1 {
+		r.Kind |= Many
+	}
 	r.Data = pack(n, r.TimeOrder, &hash)
 	return r
 }
@@ -103,6 +106,7 @@ type room struct {
 	proof     [1]frame.Proof
 	keys      [1][]byte
 	outputs   [2]frame.KeyHash
+	amounts   [2]index.Amount
 	spends    [1]index.Outpoint
 	signature [88]byte
 }

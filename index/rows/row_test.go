@@ -109,6 +109,12 @@ func (m maker) placed() *index.Placed {
 	for range m.IntN(4) {
 		tx.Outputs = append(tx.Outputs, pick(m, key.KeyHash(), frame.KeyHash{7}, frame.KeyHash{byte(m.IntN(256))}))
 	}
+	for range tx.Outputs {
+		tx.Amounts = append(tx.Amounts, index.Amount{Output: pick[uint32](m, 0, 300, 1<<32-1), Satoshis: pick[uint64](m, 0, 546, 1<<64-1)})
+	}
+	if m.IntN(4) == 0 {
+		tx.Amounts = nil // not known
+	}
 	for range m.IntN(3) {
 		tx.Spends = append(tx.Spends, index.Outpoint{TxID: frame.HashOf(m.bytes(3)), Output: m.Uint32()})
 	}

@@ -1,7 +1,9 @@
 package rows
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -12,6 +14,9 @@ import (
 type Save struct {
 	Frames   []Frame
 	Parties  []Party
+	Touched  []Link          // addresses that transactions pay or are paid by, and none of their rows says
+	Spends   []Link          // txids whose outputs are spent by inputs that tell no address
+	Renamed  []Link          // addresses that known frames are attributed to from now on
 	Moved    []*index.Placed // known transactions
 	Decided  []Decided
 	Former   []Former
@@ -36,6 +41,12 @@ type Frame struct {
 type Party struct {
 	Key          int64 // of the address
 	Lead, Frames int64
+}
+
+// A Link is the key of an address or a txid, and a frame: in Touched and Spends the
+// lead of a transaction.
+type Link struct {
+	Key, Arrival int64
 }
 
 // A Former is an address that a frame was attributed to, and is no more.
@@ -97,6 +108,7 @@ func (s *Save) add(p *index.Placed, last *int64) []int64 {
 			}
 		}
 	}
+	s.coins(p, reached)
 	arrivals := make([]int64, 0, frames)
 	for j, f := range p.Tx.Frames {
 		*last++
@@ -105,6 +117,42 @@ func (s *Save) add(p *index.Placed, last *int64) []int64 {
 		s.count(p, &p.Decisions[j])
 	}
 	return arrivals
+}
+
+// coins notes what the coins of an address are found by beside the rows of frames:
+// these say the address that the first frame is attributed to, and whom messages
+// reach.
+func (s *Save) coins(p *index.Placed, reached []frame.KeyHash) {
+	lead, source := p.Tx.Frames[0], int64(0)
+	if a := p.Decisions[0].Address; a != nil {
+		source = AddressKey(*a)
+	}
+	touched, spends := len(s.Touched), len(s.Spends)
+	touch := func(h frame.KeyHash) { s.Touched = append(s.Touched, Link{AddressKey(h), p.Row}) }
+	if len(reached) > 0 && lead.Protocol != frame.IM {
+		touch(reached[0])
+	}
+	for _, key := range p.Tx.InputKeys {
+		if h := hashOf(key); AddressKey(h) != source {
+			touch(h)
+		}
+	}
+	if len(p.Tx.Spends) != len(p.Tx.InputKeys) {
+		for _, o := range p.Tx.Spends {
+			s.Spends = append(s.Spends, Link{KeyOf(o.TxID), p.Row})
+		}
+	}
+	s.Touched = append(s.Touched[:touched], once(s.Touched[touched:])...)
+	s.Spends = append(s.Spends[:spends], once(s.Spends[spends:])...)
+}
+
+// once leaves of links of one transaction each once.
+func once(links []Link) []Link {
+	if len(links) < 2 {
+		return links
+	}
+	slices.SortFunc(links, func(a, b Link) int { return cmp.Compare(a.Key, b.Key) })
+	return slices.Compact(links)
 }
 
 func (s *Save) count(p *index.Placed, d *index.Decision) {
@@ -237,7 +285,13 @@ func (s *Save) compare(p *index.Placed, had map[int64]Had) ([]int64, error) {
 func (s *Save) leave(address func(arrival int64) (*frame.KeyHash, error)) error {
 	for i := range s.Decided {
 		d := &s.Decided[i]
-		if d.before.AddressKey == 0 || d.before.AddressKey == d.AddressKey {
+		if d.before.AddressKey == d.AddressKey {
+			continue
+		}
+		if d.AddressKey != 0 {
+			s.Renamed = append(s.Renamed, Link{d.AddressKey, d.Arrival})
+		}
+		if d.before.AddressKey == 0 {
 			continue
 		}
 		was, err := address(d.Arrival)

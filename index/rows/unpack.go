@@ -96,7 +96,7 @@ func (u *unpacker) read() {
 	f.Output = u.small()
 	var keys [][]byte
 	if flags&isLead != 0 {
-		e.Tx = u.transaction(flags&coinbase != 0)
+		e.Tx = u.transaction(flags)
 		e.Tx.Index = placeFrom(u.row.Place, e.State)
 		keys = e.Tx.InputKeys
 	} else if back := u.number(); back < 1 || back >= uint64(max(1, u.row.Arrival)) {
@@ -113,9 +113,9 @@ func (u *unpacker) read() {
 	u.content(flags, keys, operation)
 }
 
-func (u *unpacker) transaction(coinbase bool) *index.Transaction {
+func (u *unpacker) transaction(flags byte) *index.Transaction {
 	tx := &u.room.tx
-	tx.Coinbase = coinbase
+	tx.Coinbase = flags&coinbase != 0
 	frames := u.number()
 	u.bad = u.bad || frames < 1 || frames > math.MaxUint32
 	u.found.Frames = int64(frames)
@@ -129,14 +129,7 @@ func (u *unpacker) transaction(coinbase bool) *index.Transaction {
 		u.bad = u.bad || len(key) == 0
 		tx.InputKeys = append(tx.InputKeys, key)
 	}
-	if n = u.count(1); n > len(u.room.outputs) {
-		tx.Outputs = make([]frame.KeyHash, 0, min(n, len(u.b)/20+256))
-	} else if n > 0 {
-		tx.Outputs = u.room.outputs[:0]
-	}
-	for range n {
-		tx.Outputs = append(tx.Outputs, u.output(tx.InputKeys))
-	}
+	u.outputs(tx, flags&hasAmounts != 0)
 	if n = u.count(33); n > len(u.room.spends) {
 		tx.Spends = make([]index.Outpoint, n)
 	} else if n > 0 {
@@ -147,6 +140,25 @@ func (u *unpacker) transaction(coinbase bool) *index.Transaction {
 		tx.Spends[i].Output = u.small()
 	}
 	return tx
+}
+
+func (u *unpacker) outputs(tx *index.Transaction, amounts bool) {
+	n := u.count(1)
+	if n > len(u.room.outputs) {
+		tx.Outputs = make([]frame.KeyHash, 0, min(n, len(u.b)/20+256))
+	} else if n > 0 {
+		tx.Outputs = u.room.outputs[:0]
+	}
+	if amounts && n > 0 && n <= len(u.room.amounts) {
+		tx.Amounts = u.room.amounts[:0]
+	}
+	for range n {
+		tx.Outputs = append(tx.Outputs, u.output(tx.InputKeys))
+		if amounts {
+			tx.Amounts = append(tx.Amounts, index.Amount{Output: u.small(), Satoshis: u.number()})
+		}
+	}
+	u.bad = u.bad || amounts && n == 0
 }
 
 func (u *unpacker) output(keys [][]byte) (h frame.KeyHash) {

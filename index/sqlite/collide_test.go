@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,6 +107,21 @@ func TestKeysCollide(t *testing.T) {
 			return about, err
 		}
 	}
+	talks := func(h frame.KeyHash) func(*tx) (any, error) {
+		return func(t *tx) (any, error) {
+			talks, err := t.Conversations(index.ConversationQuery{Address: h, Limit: 9})
+			var list []string
+			for _, c := range talks {
+				for _, word := range []string{"anna", "bert", "carl", "fred", "gina", "hans", "ida", "jens"} {
+					if addressOf(word) == c.Peer {
+						list = append(list, fmt.Sprint(word, " ", c.Sent, " ", c.Received))
+					}
+				}
+			}
+			slices.Sort(list)
+			return strings.Join(list, ", "), err
+		}
+	}
 	records := func(names []string, peers []nprotocol.PeerKey) func(*tx) (any, error) {
 		return func(t *tx) (any, error) {
 			var list []string
@@ -166,6 +182,9 @@ func TestKeysCollide(t *testing.T) {
 		{"whom it reaches", "to_key", [2]int64{1, 2}, list(index.EntryQuery{Address: &hans}), []int64{2}},
 		{"a conversation", "to_key", [2]int64{1, 2}, list(index.EntryQuery{Address: &hans, Peer: &bert}), []int64{2}},
 		{"a key proved by whom a name goes to", "to_key", [2]int64{7, 8}, func(t *tx) (any, error) { return t.PublicKey(addressOf("emil")) }, func() any { key, _ := keyOf("emil"); return key }()},
+		{"conversations of who sent", "address_key", [2]int64{1, 2}, talks(bert), "hans 1 0, ida 1 0, jens 1 0"},
+		{"conversations of whom it reaches", "to_key", [2]int64{1, 2}, talks(hans), "bert 0 1"},
+		{"conversations of whom it reaches beside", others, [2]int64{}, talks(ida), "bert 0 1"},
 		{"events of who sent, read through", "address_key", [2]int64{1, 2}, events(bert, (*asking).readThrough), []int64{2, 4, 6, 8}},
 		{"events of who sent", "address_key", [2]int64{1, 2}, events(bert, (*asking).byAddress), []int64{2, 4, 6, 8}},
 		{"events of whom it reaches", "to_key", [2]int64{1, 2}, events(hans, (*asking).byAddress), []int64{2}},

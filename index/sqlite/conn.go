@@ -19,6 +19,7 @@ type conn struct {
 	statements map[string]*statement
 	compiled   int
 	held       *sqlite.Stmt
+	bodies     int64 // of the writer: bytes of bodies saved since the words of some were indexed
 }
 
 // A statement is busy while its rows are read: who asks the same question in the

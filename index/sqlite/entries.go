@@ -32,6 +32,8 @@ type listing struct {
 // index which lists them by arrival: a page takes what it shows and no more.
 type side struct {
 	from, where string // tables, joined, and a condition
+	id          string // what tells a frame's id in the first table, where that isn't f.id
+	bounds      string // of the id, where they aren't those of the query
 	parties     bool   // from parties p
 	args        []value
 }
@@ -126,6 +128,8 @@ func (l *listing) reached(h frame.KeyHash) []side {
 // choose says through which indexes the listing goes.
 func (l *listing) choose() error {
 	switch {
+	case len(l.q.Words) > 0:
+		return l.searchSides()
 	case l.q.Address == nil:
 		l.sides = []side{{from: `frames f`, where: `1`, args: []value{number(0)}}}
 	case l.q.Peer == nil:
@@ -175,6 +179,12 @@ func (l *listing) between(from, to frame.KeyHash) ([]side, error) {
 // the type, 5 the other key.
 func (l *listing) statement(s *side) string {
 	bounds, order := `f.id > ?1 AND f.id < ?2`, `f.id`
+	if s.id != "" {
+		bounds, order = s.id+` > ?1 AND `+s.id+` < ?2`, s.id
+	}
+	if s.bounds != "" {
+		bounds = s.bounds
+	}
 	if s.parties {
 		// The frames after a bound may be of a transaction that begins before it.
 		bounds = `p.lead >= coalesce((SELECT max(b.lead) FROM parties b WHERE b.key = ?3 AND b.lead <= ?1), ?1) AND p.lead < ?2
@@ -283,7 +293,7 @@ func (l *listing) shown(f *rows.Found) (bool, error) {
 // belongs tells whether a frame of a kind asked for does, and joins it to its
 // transaction.
 func (l *listing) belongs(f *rows.Found) (bool, error) {
-	if l.q.Type != "" && (f.Message == nil || f.Message.Type != l.q.Type) {
+	if l.q.Type != "" && (f.Message == nil || f.Message.Type != l.q.Type) || len(l.q.Words) > 0 && !index.HasWords(f.Message, l.q.Words) {
 		return false, nil
 	}
 	if err := l.join(f); err != nil {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -40,7 +41,7 @@ func plans(t *testing.T, c *conn) (list []string) {
 
 var (
 	// A scan of a table that grows with the chain, not along an index.
-	fullScan = regexp.MustCompile(`SCAN (f|e|p|b|frames|events|parties|blocks|names|peers|former_sources)( |$)`)
+	fullScan = regexp.MustCompile(`SCAN (f|e|p|b|t|r|frames|events|parties|blocks|names|peers|former_sources|touched|spends|renamed)( |$)`)
 	// An index that holds nothing but what is asked for, in the order asked for.
 	alongIndex = regexp.MustCompile(`SCAN (blocks|names|peers|f USING INDEX frames_place|meta)\b`)
 )
@@ -79,7 +80,7 @@ func TestPlans(t *testing.T) {
 		}
 	}
 	const byID = "f USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
-	reached := []string{"f USING INDEX frames_reached (to_key=? AND rowid>? AND rowid<?)", "p USING PRIMARY KEY (key=? AND lead>? AND lead<?)", byID}
+	reached := []string{"f USING INDEX frames_reached (to_key=? AND id>? AND id<?)", "p USING PRIMARY KEY (key=? AND lead>? AND lead<?)", byID}
 	for _, c := range []struct {
 		name string
 		run  func(*tx) error
@@ -87,15 +88,15 @@ func TestPlans(t *testing.T) {
 	}{
 		{"entries", entries(index.EntryQuery{}), []string{byID}},
 		{"entries, newest", entries(index.EntryQuery{Newest: true}), []string{byID}},
-		{"entries of an address", entries(index.EntryQuery{Address: &a}), append(reached, "f USING INDEX frames_sent (address_key=? AND rowid>? AND rowid<?)")},
+		{"entries of an address", entries(index.EntryQuery{Address: &a}), append(reached, "f USING INDEX frames_sent (address_key=? AND id>? AND id<?)")},
 		{"entries of an address, newest", entries(index.EntryQuery{Address: &a, Newest: true, After: 1, Before: 9, Type: "text", Refused: true}),
 			append(reached, "f USING INDEX frames_refused (address_key=? AND rowid>? AND rowid<?)")},
-		{"a conversation", entries(index.EntryQuery{Address: &a, Peer: &b}), []string{"f USING INDEX frames_sent (address_key=? AND rowid>? AND rowid<?)"}},
+		{"a conversation", entries(index.EntryQuery{Address: &a, Peer: &b}), []string{"f USING INDEX frames_sent (address_key=? AND id>? AND id<?)"}},
 		{"a conversation by what was received", one(index.EntryQuery{Before: 9}, func(l *listing) []side { return l.reached(a) }), reached},
 		{"the length of the sides", func(t *tx) error {
 			_, err := (&listing{v: &t.view}).between(a, b)
 			return err
-		}, []string{"f USING INDEX frames_sent (address_key=?)", "f USING COVERING INDEX frames_reached (to_key=?)", "p USING PRIMARY KEY (key=?)"}},
+		}, []string{"f USING COVERING INDEX frames_sent (address_key=?)", "f USING COVERING INDEX frames_reached (to_key=?)", "p USING PRIMARY KEY (key=?)"}},
 		{"the first of copies", func(t *tx) error {
 			l := &listing{v: &t.view, q: index.EntryQuery{Address: &a}, txs: map[int64]*index.Transaction{}}
 			l.filter()
@@ -121,6 +122,26 @@ func TestPlans(t *testing.T) {
 		{"a name's frames", func(t *tx) error { _, err := t.NameEntries("x", 9); return err }, []string{"frames_names (name_key=?)"}},
 		{"an address's names", func(t *tx) error { _, err := t.NamesOf(a); return err }, []string{"names_by_address (address=?)"}},
 		{"an address's peers", func(t *tx) error { _, err := t.PeersOf(a); return err }, []string{"peers USING PRIMARY KEY (address=?)"}},
+		{"words", entries(index.EntryQuery{Words: []string{"hello", "wor*"}, Address: &a, Peer: &b}), []string{"s VIRTUAL TABLE INDEX 64:M1><", byID,
+			"r USING PRIMARY KEY (key=? AND frame>? AND frame<?)"}},
+		{"words, newest", entries(index.EntryQuery{Words: []string{"hello"}, Newest: true}), []string{"s VIRTUAL TABLE INDEX 192:M1><", byID}},
+		{"conversations", func(t *tx) error {
+			_, err := t.Conversations(index.ConversationQuery{Address: a, Limit: 9})
+			return err
+		},
+			[]string{"f USING COVERING INDEX frames_sent (address_key=?)", "f USING COVERING INDEX frames_reached (to_key=?)", "p USING PRIMARY KEY (key=?)",
+				"frames_dropped_from (address_key=?)", "frames_dropped_to (to_key=?)"}},
+		{"who a message reaches", func(t *tx) error { return t.each(partiesOf, func(*statement) error { return nil }, number(1)) },
+			[]string{"p USING INDEX parties_leads (lead=?)", "b USING COVERING INDEX parties_leads (lead<?)"}},
+		{"key records", func(t *tx) error { _, err := t.KeyRecords(a, 9); return err }, []string{"f USING INDEX frames_sent (address_key=?)"}},
+		{"coins", func(t *tx) error {
+			_, err := t.Coins(index.CoinQuery{Address: a, Limit: 9})
+			_, none := t.Spenders([]int64{1})
+			_, nothing := t.Light([]int64{1})
+			return errors.Join(err, none, nothing)
+		},
+			[]string{"f USING COVERING INDEX frames_sent (address_key=?)", "frames_refused (address_key=?)", "t USING PRIMARY KEY (key=?)", "s USING PRIMARY KEY (address=?)",
+				"frames_reached (to_key=? AND id>?)", "p USING PRIMARY KEY (key=? AND lead>?)", "s USING PRIMARY KEY (key=?)", "f USING INTEGER PRIMARY KEY (rowid=?)"}},
 		{"valid records", func(t *tx) error {
 			return t.ValidRecords([]string{"x"}, []nprotocol.PeerKey{{IP: "::1"}}, func(*nprotocol.Record, nprotocol.Moment) error { return nil })
 		}, []string{"frames_names (name_key=?)", "frames_contents (content_key=?)"}},

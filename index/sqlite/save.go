@@ -22,11 +22,17 @@ func (t *tx) Save(placed []*index.Placed) (arrivals [][]int64, err error) {
 		if err != nil {
 			return err
 		}
+		t.fresh = append(t.fresh, s.Frames...)
 		if err := s.Repeats(t.knownKeys); err != nil {
 			return err
 		}
 		if err := s.Settle(t.had, t.addressOf); err != nil {
 			return err
+		}
+		for i := range s.Frames {
+			if m := s.Frames[i].Frame.Message; m != nil {
+				t.bodies += int64(len(m.Body))
+			}
 		}
 		arrivals = s.Arrivals
 		return t.save(s)
@@ -94,6 +100,22 @@ func (t *tx) save(s *rows.Save) error {
 		})
 	if err != nil {
 		return err
+	}
+	for _, to := range []struct {
+		query string
+		links []rows.Link
+	}{
+		{`INSERT INTO touched (key, lead) VALUES (?, ?)`, s.Touched},
+		{`INSERT INTO spends (key, lead) VALUES (?, ?)`, s.Spends},
+		{`INSERT INTO renamed (key, frame) VALUES (?, ?) ON CONFLICT (key, frame) DO NOTHING`, s.Renamed},
+	} {
+		err := write(t.conn, to.query, to.links, func(s *statement, l *rows.Link) {
+			s.BindInt64(1, l.Key)
+			s.BindInt64(2, l.Arrival)
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if err := t.saveDecided(s.Decided); err != nil {
 		return err

@@ -114,6 +114,10 @@ func (s *Store) Update(ctx context.Context, write func(index.Tx) error) (err err
 	if err := t.check(); err != nil { // what was written is not whole, and write went on
 		return err
 	}
+	fed, err := t.feed(c.bodies + t.bodies)
+	if err != nil {
+		return fmt.Errorf("index words: %w", err)
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -121,6 +125,9 @@ func (s *Store) Update(ctx context.Context, write func(index.Tx) error) (err err
 		return fmt.Errorf("commit to the index: %w", err)
 	}
 	committed = true
+	if c.bodies += t.bodies; fed {
+		c.bodies = 0
+	}
 	return nil
 }
 

@@ -17,7 +17,9 @@ import (
 type tx struct {
 	view
 	failed error
-	moved  bool // blocks were cut, or places of transactions written
+	moved  bool         // blocks were cut, or places of transactions written
+	fresh  []rows.Frame // saved in it
+	bodies int64        // bytes of those saved
 }
 
 // write runs one of the writing methods.
@@ -105,8 +107,12 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 			return fmt.Errorf("height %d doesn't follow %d", b.Height, tip)
 		}
 		delete(t.blocks, b.Height)
-		return t.run(`INSERT INTO blocks (height, hash, header, median_time, state_hash) VALUES (?, ?, ?, ?, ?)`,
+		err = t.run(`INSERT INTO blocks (height, hash, header, median_time, state_hash) VALUES (?, ?, ?, ?, ?)`,
 			number(int64(b.Height)), blob(b.Hash[:]), blob(b.Header[:]), number(b.MedianTime), blob(stateHash[:]))
+		if err != nil {
+			return err
+		}
+		return t.putProofs(b)
 	})
 }
 
@@ -115,6 +121,9 @@ func (t *tx) PutBlock(b *index.Block, stateHash [32]byte) error {
 func (t *tx) CutBlocks(above int32) error {
 	return t.write("cut blocks", func() error {
 		t.blocks, t.moved = nil, true
+		if err := t.cutProofs(above); err != nil {
+			return err
+		}
 		return t.run(`DELETE FROM blocks WHERE height > ?`, number(int64(above)))
 	})
 }

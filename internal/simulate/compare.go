@@ -31,7 +31,10 @@ func (w *world) compare() error {
 			return fmt.Errorf("the index ends at height %d, median time %d; the oracle has %d blocks", tip.Height, tip.MedianTime, len(chain))
 		}
 		h := fold(chain, w.mempool.unconfirmed())
-		return w.compareWith(v, h)
+		if err := w.compareWith(v, h); err != nil {
+			return err
+		}
+		return w.compareProofs(v, tip)
 	})
 }
 

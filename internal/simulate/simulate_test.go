@@ -24,7 +24,7 @@ func TestScenarios(t *testing.T) {
 		t.Fatalf("seed %d: %v\n%s", failure.Seed, failure.Err, failure.Script)
 	}
 	t.Logf("%+v", stats)
-	for what, n := range map[string]int{"reorganisations": stats.Reorganisations, "faults": stats.Faults, "deaths": stats.Deaths} {
+	for what, n := range map[string]int{"reorganisations": stats.Reorganisations, "proofs": stats.Proofs, "faults": stats.Faults, "deaths": stats.Deaths} {
 		if n == 0 {
 			t.Errorf("%d runs had no %s", runs, what)
 		}

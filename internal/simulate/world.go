@@ -46,6 +46,7 @@ type madeTx struct {
 // Stats counts what runs went through.
 type Stats struct {
 	Runs, Steps, Checks, Reorganisations, Faults, Deaths int
+	Proofs                                               int // of transactions, compared
 	Verdicts                                             map[frame.Verdict]int
 	Provisional                                          map[frame.Verdict]int
 }
@@ -55,6 +56,7 @@ func (s *Stats) Add(o Stats) {
 	s.Runs += o.Runs
 	s.Steps += o.Steps
 	s.Checks += o.Checks
+	s.Proofs += o.Proofs
 	s.Reorganisations += o.Reorganisations
 	s.Faults += o.Faults
 	s.Deaths += o.Deaths

@@ -1,0 +1,15 @@
+-- What shows that blocks hold the transactions whose frames are kept: their bytes
+-- and Merkle paths, of up to 128 transactions of one block in a row. A row goes
+-- with its block.
+
+-- +goose Up
+
+CREATE TABLE proofs (
+    id   INTEGER NOT NULL, -- the block's height, times 2^32, and the place of the first transaction
+    data BLOB    NOT NULL,
+    CONSTRAINT proofs_pk PRIMARY KEY (id)
+) STRICT;
+
+-- +goose Down
+
+DROP TABLE proofs;
