@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/metaim/metaim/api/client"
@@ -61,8 +62,18 @@ type Config struct {
 	// AllowedOrigins are the origins of web pages that may use the server beside
 	// its own, such as "https://example.org"; "*" allows all.
 	AllowedOrigins []string
-	Limits         client.Limits // 0: the default of DefaultLimits
-	Timing         Timing        // 0: the default of DefaultTiming
+	// TrustedProxies may say in X-Forwarded-For for whom they ask. Without any, a
+	// request is that of the address it comes from.
+	TrustedProxies []netip.Prefix
+	// Keys have quotas of their own.
+	Keys []Key
+	// LimitLoopback makes the quota and the connections of an address hold for
+	// programs on this machine too. Without it these are exempt, and so is everyone
+	// behind a proxy on this machine that isn't among TrustedProxies.
+	LimitLoopback bool
+
+	Limits client.Limits // 0: the default of DefaultLimits
+	Timing Timing        // 0: the default of DefaultTiming
 }
 
 // Timing holds the server's intervals and deadlines.
@@ -71,7 +82,7 @@ type Timing struct {
 	Gather   time.Duration // after events were handed out, for what else comes
 	Request  time.Duration // for one HTTP request or one command
 	Commit   time.Duration // for the index to take what was submitted, before the answer goes without it
-	Write    time.Duration // for one write to a socket
+	Write    time.Duration // for one write to a socket, and for each 64 KiB of an answer
 	Fault    time.Duration // between answers to a WebSocket that asks for what can't be
 	Ping     time.Duration // between pings
 	Dead     time.Duration // silence after a ping until a connection counts as dead
@@ -84,7 +95,8 @@ type Timing struct {
 var DefaultLimits = client.Limits{
 	PageDefault: 50, PageMax: 1000, TransactionBytes: 10_000_000, FrameBytes: 128 << 10,
 	Connections: 20_000, Subscriptions: 100, Filters: 20, FilterValues: 100, QueueBytes: 1 << 20,
-	Requests: 500,
+	Requests: 500, Values: 10_000, ValueBytes: 255, IDBytes: 64,
+	Quota: client.Quota{Units: 12_000, Seconds: 60}, PrefixConnections: 500, URIBytes: 8 << 10,
 }
 
 // DefaultTiming are the intervals when Config names none.
@@ -101,6 +113,12 @@ type Server struct {
 	timing  Timing
 	network frame.Network
 	hub     *hub
+	keys    map[[32]byte]policy // by the hash of the key
+	quotas  *quotas
+	places  places
+	answers *answers
+	table   []*route
+	papers  papers
 }
 
 // New returns a server. It starts nothing.
@@ -112,6 +130,15 @@ func New(cfg Config) *Server {
 	s.limits = limitsOr(cfg.Limits, DefaultLimits)
 	s.timing = timingOr(cfg.Timing, DefaultTiming)
 	s.hub = newHub()
+	s.quotas, s.answers = newQuotas(), newAnswers()
+	s.keys = make(map[[32]byte]policy, len(cfg.Keys))
+	for _, k := range cfg.Keys {
+		q := k.Quota
+		or(&q.Units, s.limits.Quota.Units)
+		or(&q.Seconds, s.limits.Quota.Seconds)
+		s.keys[k.Hash] = policyOf("key", q)
+	}
+	s.table = s.routes()
 	return s
 }
 
@@ -132,6 +159,14 @@ func limitsOr(l, preset client.Limits) client.Limits {
 	or(&l.FilterValues, preset.FilterValues)
 	or(&l.QueueBytes, preset.QueueBytes)
 	or(&l.Requests, preset.Requests)
+	or(&l.Quota.Units, preset.Quota.Units)
+	or(&l.Quota.Seconds, preset.Quota.Seconds)
+	or(&l.PrefixConnections, preset.PrefixConnections)
+	or(&l.URIBytes, preset.URIBytes)
+	or(&l.Values, preset.Values)
+	or(&l.ValueBytes, preset.ValueBytes)
+	or(&l.IDBytes, preset.IDBytes)
+	l.IDBytes = min(l.IDBytes, 1024) // what stands before a deflated event has 64 kB
 	l.PageMax = min(l.PageMax, 1000) // what a store gives at once
 	l.PageDefault = min(l.PageDefault, l.PageMax)
 	return l
@@ -158,31 +193,17 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // Handler returns the server's routes.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
-		"GET /v1/info":                  s.getInfo,
-		"GET /v1/messages":              s.getMessages,
-		"GET /v1/messages/{id}":         s.getMessage,
-		"GET /v1/messages/{id}/content": s.getContent,
-		"GET /v1/names/{name}":          s.getName,
-		"GET /v1/names/{name}/history":  s.getNameHistory,
-		"GET /v1/addresses/{address}":   s.getAddress,
-		"POST /v1/transactions":         s.postTransaction,
-		"GET /v1/transactions/{txid}":   s.getTransaction,
-		"GET /v1/events":                s.getEvents,
-		"GET /v1/ws":                    s.getSocket,
-		"GET /healthz":                  s.getHealth,
-		"GET /readyz":                   s.getReady,
-	} {
-		mux.Handle(pattern, s.handle(h))
+	for _, rt := range s.table {
+		mux.Handle(rt.method+" "+rt.path, s.handle(rt))
 	}
 	return s.guard(mux)
 }
 
-func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, r, http.StatusOK, client.Status{Status: "ok"})
 }
 
-func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) getReady(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Ready != nil {
 		if err := s.cfg.Ready(); err != nil {
 			return unavailable("not ready: " + err.Error())
@@ -191,7 +212,7 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
 	if !s.hub.running() {
 		return unavailable("not ready: the reader of events isn't running")
 	}
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return writeJSON(w, r, http.StatusOK, client.Status{Status: "ready"})
 }
 
 func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) error {
@@ -212,7 +233,7 @@ func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, info)
+	return writeJSON(w, r, http.StatusOK, info)
 }
 
 func (s *Server) registrations(list []index.Registration) []client.Registration {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -26,14 +28,17 @@ const repliesWaiting = 64
 // A conn is one WebSocket. One goroutine reads its requests; the crew writes, or
 // where that would wait a goroutine of the connection's own.
 type conn struct {
-	server *Server
-	hub    *hub
-	ws     *websocket.Conn
-	raw    syscall.RawConn // of ws; nil when it is no plain socket
-	id     string          // of the request that opened it, for the log
-	ctx    context.Context // ends with the connection or the server
-	cancel context.CancelFunc
-	beat   uint8 // of the pulse, at which it is pinged
+	server  *Server
+	hub     *hub
+	socket  net.Conn        // nil until the handshake is done
+	raw     syscall.RawConn // of socket; nil when it is no plain one
+	ear     *ear            // the reader's
+	packs   bool            // compression was negotiated
+	id      string          // of the request that opened it, for the log
+	ctx     context.Context // ends with the connection or the server
+	cancel  context.CancelFunc
+	release func() // gives back its place among all connections
+	beat    uint8  // of the pulse, at which it is pinged
 
 	subs   map[string]*subscription // guarded by the hub's lock
 	behind []*subscription          // that read from the store; guarded by the hub's lock
@@ -63,8 +68,16 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, client.Subprotocol) {
 		return badRequest("bad_subprotocol", "the subprotocol here is %s", client.Subprotocol)
 	}
+	if err := checkHandshake(w.Header(), r); err != nil {
+		return err
+	}
 	c := &conn{server: s, hub: s.hub, id: strings.Clone(requestID(r.Context()))}
+	var err error
+	if c.release, err = s.hold(r); err != nil {
+		return err
+	}
 	if err := s.admit(c); err != nil {
+		c.release()
 		return err
 	}
 	opened := false
@@ -73,21 +86,48 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 			c.forget()
 		}
 	}()
+	agreed := http.Header{}
+	if c.packs = deflateOffered(r.Header); c.packs {
+		// Under this spelling gorilla passes it on: it can't know what compression
+		// means for frames that it doesn't write.
+		agreed["Sec-WebSocket-Extensions"] = []string{deflateAnswer}
+	}
 	up := websocket.Upgrader{
 		HandshakeTimeout: s.timing.Write, Subprotocols: []string{client.Subprotocol},
 		ReadBufferSize: 256, WriteBufferSize: 256, WriteBufferPool: &handshakes,
 		CheckOrigin: func(*http.Request) bool { return true }, // asked above
 		Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
-			s.writeProblem(w, r, problem(status, "bad_handshake", "%v", reason))
+			if status >= http.StatusInternalServerError {
+				s.writeProblem(w, r, reason)
+				return
+			}
+			s.writeProblem(w, r, badRequest("bad_handshake", "%v", reason))
 		},
 	}
-	ws, err := up.Upgrade(w, r, nil)
+	ws, err := up.Upgrade(w, r, agreed)
 	if err != nil {
 		return nil //nolint:nilerr // up has answered
 	}
 	opened = true
-	c.opened(ws)
+	c.opened(ws.NetConn())
 	go c.serve() // and return: the request and its buffers are done with
+	return nil
+}
+
+// checkHandshake looks at what gorilla doesn't: the version of HTTP, and that
+// another version of the protocol is answered as RFC 6455 (4.2.2) has it.
+func checkHandshake(answer http.Header, r *http.Request) error {
+	if !websocket.IsWebSocketUpgrade(r) {
+		return nil // gorilla says so
+	}
+	if !r.ProtoAtLeast(1, 1) {
+		return badRequest("bad_handshake", "a WebSocket needs HTTP/1.1, not %s", r.Proto)
+	}
+	if version := r.Header.Get("Sec-Websocket-Version"); version != "13" {
+		answer.Set("Sec-Websocket-Version", "13")
+		answer.Set("Upgrade", "websocket")
+		return problem(http.StatusUpgradeRequired, "bad_handshake", "the version of the WebSocket protocol here is 13, not %q", shown(version))
+	}
 	return nil
 }
 
@@ -96,12 +136,12 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 var handshakes sync.Pool
 
 // opened lets what is queued already be written.
-func (c *conn) opened(ws *websocket.Conn) {
+func (c *conn) opened(socket net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ws = ws
-	if socket, ok := ws.NetConn().(syscall.Conn); ok {
-		c.raw, _ = socket.SyscallConn() // without it, every write is a goroutine's
+	c.socket, c.ear = socket, newEar(socket, c.server.limits.FrameBytes, c.packs)
+	if plain, ok := socket.(syscall.Conn); ok {
+		c.raw, _ = plain.SyscallConn() // without it, every write is a goroutine's
 	}
 	if c.closing {
 		c.hurry()
@@ -139,6 +179,7 @@ func (s *Server) welcome(h *hub) client.Reply {
 // forget takes a connection out of the hub.
 func (c *conn) forget() {
 	c.cancel()
+	c.release()
 	defer c.hub.joined.Done()
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
@@ -165,18 +206,28 @@ func (c *conn) drop(sub *subscription) {
 // serve reads requests until the connection ends.
 func (c *conn) serve() {
 	defer c.forget()
-	c.ws.SetReadLimit(c.server.limits.FrameBytes)
-	c.ws.SetPingHandler(c.pong)
-	c.ws.SetPongHandler(func(string) error { return c.heard() })
-	c.readAll()
+	err := c.readAll()
+	var v *violation
+	if errors.As(err, &v) {
+		c.part(v.code, v.reason)
+	}
 	c.cancel()
 	c.mu.Lock()
 	farewell := c.farewell
 	c.mu.Unlock()
 	if farewell != nil {
 		<-farewell // it has a deadline
+		c.linger()
 	}
-	_ = c.ws.Close() // what else is left can't be sent
+	_ = c.socket.Close() // what else is left can't be sent
+}
+
+// linger lets the other side read the last words: a socket closed while bytes of
+// its peer lie unread is reset, and what was sent last is lost. It has a deadline.
+func (c *conn) linger() {
+	if half, ok := c.socket.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, c.socket) // until the other side closes, or doesn't in time
+	}
 }
 
 // alive puts off the moment at which silence counts as death.
@@ -185,27 +236,50 @@ func (c *conn) alive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closing {
-		_ = c.ws.SetReadDeadline(time.Now().Add(t.Ping + t.Dead)) // an error shows at the next read
+		_ = c.socket.SetReadDeadline(time.Now().Add(t.Ping + t.Dead)) // an error shows at the next read
 	}
 }
 
-func (c *conn) readAll() {
+func (c *conn) readAll() error {
 	for {
 		c.alive()
-		kind, data, err := c.ws.ReadMessage()
+		h, err := c.ear.frame()
 		if err != nil {
-			return
-		}
-		if err := c.waitForRoom(); err != nil {
-			return
+			return err
 		}
 		if err := c.pace(); err != nil {
-			return
+			return err
 		}
-		if !c.isClosing() {
-			c.work(func() { c.request(kind, data) })
+		if err := c.hear(h); err != nil {
+			return err
 		}
 	}
+}
+
+// hear acts on one frame. After the last words frames are only taken off.
+func (c *conn) hear(h heard) error {
+	switch h.opcode {
+	case websocket.PingMessage:
+		c.pong(h.data)
+	case websocket.CloseMessage:
+		code, err := parting(h.data)
+		if err == nil {
+			c.part(code, "")
+			err = errClosed
+		}
+		return err
+	case websocket.TextMessage, websocket.BinaryMessage:
+		if err := c.waitForRoom(); err != nil {
+			return err
+		}
+		if c.isClosing() {
+			return nil
+		}
+		var err error
+		c.work(func() { err = c.request(h) })
+		return err
+	}
+	return nil
 }
 
 // work does something on a goroutine that ends with it: the reader's own stack
@@ -225,31 +299,43 @@ func (c *conn) work(do func()) {
 func (c *conn) recovered() {
 	if p := recover(); p != nil {
 		c.server.log.Error("request panicked", "connection", c.id, "panic", p, "stack", string(debug.Stack()))
-		_ = c.ws.Close() // the reader learns of it
+		_ = c.socket.Close() // the reader learns of it
 	}
 }
 
-// request carries out what a frame asks for.
-func (c *conn) request(kind int, data []byte) {
-	if kind != websocket.TextMessage {
+// request carries out what a message asks for. Only a breach of the protocol is
+// an error; of any other the client is told.
+func (c *conn) request(h heard) error {
+	data, err := c.ear.unpack(h)
+	if err != nil {
+		return err
+	}
+	if h.opcode != websocket.TextMessage {
 		c.fail("", badRequest("bad_frame", "frames are JSON text, not binary"))
-		return
+		return nil
 	}
 	var req client.Request
-	if err := decode(data, &req); err != nil {
-		c.fail(req.ID, badRequest("bad_frame", "the frame is no request: %v", err))
-		return
+	if err = decode(data, &req); err != nil {
+		err = badRequest("bad_frame", "the frame is no request: %s", shown(err.Error()))
+	} else {
+		err = c.do(req)
 	}
-	if err := c.do(req); err != nil {
+	if err != nil {
 		c.fail(req.ID, err)
 	}
+	return nil
 }
 
 // decode reads one JSON value and nothing that it doesn't know.
 func decode(data []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	err := d.Decode(into)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong):
+		return fmt.Errorf("%q can't be a JSON %s", wrong.Field, wrong.Value)
+	case err != nil:
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
@@ -258,21 +344,13 @@ func decode(data []byte, into any) error {
 	return nil
 }
 
-// heard takes note of a frame that asks for nothing. Whoever sends many is read
-// as slowly as one who asks for much.
-func (c *conn) heard() error {
-	c.alive()
-	return c.pace()
-}
-
 // pong answers a ping. While too many answers wait, pings stay unanswered.
-func (c *conn) pong(data string) error {
+func (c *conn) pong(data []byte) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.replies < repliesWaiting && !c.closing {
-		c.add(item{told: told{text: appendFrame(nil, websocket.PongMessage, []byte(data)), whole: true}})
+		c.add(item{told: told{text: appendFrame(nil, websocket.PongMessage, data), whole: true}})
 	}
-	c.mu.Unlock()
-	return c.heard()
 }
 
 // reply queues an answer behind everything that is queued.
@@ -297,6 +375,9 @@ func (c *conn) encode(r client.Reply) item {
 // is shown out.
 func (c *conn) fail(id string, err error) {
 	p := c.server.explain(err, c.id)
+	if len(id) > c.server.limits.IDBytes {
+		id = ""
+	}
 	r := client.Reply{Type: "err", ID: id, Code: p.Code, Detail: p.Detail, Retryable: p.Retryable,
 		RetryAfterMS: int64(p.RetryAfter) * 1000}
 	r.Cursor = p.Cursor
@@ -307,35 +388,41 @@ func (c *conn) fail(id string, err error) {
 	}
 }
 
-// bye queues the last words and closes when they are written. What else waits
-// is in the store and is read again by who comes back.
+// bye says why the connection ends, and ends it.
 func (c *conn) bye(r client.Reply, closeCode int, reason string) {
+	c.part(closeCode, reason, c.encode(r))
+}
+
+// part queues the last words and closes when they are written. What else waits
+// is in the store and is read again by who comes back.
+func (c *conn) part(closeCode int, reason string, words ...item) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
 		return
 	}
 	c.closing, c.patience = true, c.server.timing.ByeWait
-	if r.Code == client.CodeSlowConsumer {
+	if closeCode == client.CloseSlow {
 		c.patience = max(c.patience, c.server.timing.Write) // much is on its way to it still
 	}
 	c.queue = slices.DeleteFunc(c.queue, func(i item) bool { return i.sub != nil })
 	c.bytes = 0
-	if c.ws != nil {
+	if c.socket != nil {
 		c.hurry()
 	}
 	if c.stage == over {
 		return
 	}
 	c.farewell = make(chan struct{})
-	c.add(c.encode(r))
-	closeFrame := appendFrame(nil, websocket.CloseMessage, websocket.FormatCloseMessage(closeCode, reason))
-	c.add(item{told: told{text: closeFrame, whole: true}})
+	for _, i := range words {
+		c.add(i)
+	}
+	c.add(item{told: told{text: appendClose(nil, closeCode, reason), whole: true}})
 }
 
 // hurry bounds what is left of a connection that closes. Its lock is held.
 func (c *conn) hurry() {
 	until := time.Now().Add(c.patience)
-	_ = c.ws.NetConn().SetWriteDeadline(until) // an error shows at the write
-	_ = c.ws.SetReadDeadline(until)            // or the read
+	_ = c.socket.SetWriteDeadline(until) // an error shows at the write
+	_ = c.socket.SetReadDeadline(until)  // or the read
 }

@@ -197,7 +197,7 @@ func (c *conn) flush(p *pen) {
 	switch {
 	case err != nil:
 		c.finish()
-		_ = c.ws.Close() // the reader learns of it
+		_ = c.socket.Close() // the reader learns of it
 	case n < len(out):
 		c.takeOver(append([]byte(nil), out[n:]...))
 	case last:
@@ -282,7 +282,7 @@ func (c *conn) write(rest []byte) {
 	defer c.mu.Unlock()
 	c.finish()
 	if !errors.Is(err, errOver) {
-		_ = c.ws.Close() // the reader learns of it
+		_ = c.socket.Close() // the reader learns of it
 	}
 }
 
@@ -302,6 +302,6 @@ func (c *conn) rest() bool {
 		return false
 	}
 	c.slow, c.stage = false, idle
-	_ = c.ws.NetConn().SetWriteDeadline(time.Time{}) // the crew doesn't wait; an error shows at its write
+	_ = c.socket.SetWriteDeadline(time.Time{}) // the crew doesn't wait; an error shows at its write
 	return true
 }

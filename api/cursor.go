@@ -9,10 +9,13 @@ import (
 	"github.com/metaim/metaim/api/client"
 )
 
-// Kinds of cursors: places in the log of events, and in the list of messages.
+// Kinds of cursors: places in the log of events, and in the lists of messages,
+// conversations and coins.
 const (
-	eventCursor   = 'e'
-	messageCursor = 'm'
+	eventCursor        = 'e'
+	messageCursor      = 'm'
+	conversationCursor = 'c'
+	coinCursor         = 'o'
 )
 
 // A cursor is a place in one history: a seq of the log, or an arrival. To
@@ -51,7 +54,7 @@ func parseCursor(text string, kind byte, epoch string) (int64, error) {
 		return 0, errCursor
 	}
 	if b[0] != kind {
-		return 0, badRequest("bad_cursor", "the cursor is of another list: events and messages have their own")
+		return 0, badRequest("bad_cursor", "the cursor is of another list: each has its own")
 	}
 	if of != epoch {
 		return 0, expired(kind, epoch)

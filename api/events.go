@@ -2,8 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"net/http"
-	"strings"
 
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
@@ -37,6 +35,8 @@ type encoder struct {
 	view  *view // only for showing: its snapshot may be over
 	event *index.Event
 	tails [2][]byte
+	packs [2][]byte // the tails deflated
+	tried [2]bool   // to deflate them
 
 	looked     bool // at the message: whether its sender says who is meant
 	limited    bool
@@ -55,6 +55,18 @@ func (c *encoder) tail(asked []frame.KeyHash) (tail []byte, variant int, err err
 		}
 	}
 	return c.tails[variant], variant, nil
+}
+
+// pack returns a tail deflated, if it is for a connection that inflates and worth
+// it. That is done once, and only when it is asked for.
+func (c *encoder) pack(to *conn, variant int) []byte {
+	if !to.packs {
+		return nil
+	}
+	if !c.tried[variant] {
+		c.tried[variant], c.packs[variant] = true, deflate(c.tails[variant])
+	}
+	return c.packs[variant]
 }
 
 func (c *encoder) addressed(asked []frame.KeyHash) bool {
@@ -85,85 +97,4 @@ func head(sub, phase string) []byte {
 		id = []byte(`""`) // a string is always JSON
 	}
 	return []byte(`{"type":"event","sub":` + string(id) + `,"phase":"` + phase + `",`)
-}
-
-// getEvents reads the log as pages: everything, refused frames and blocks too,
-// or with address or name what concerns these.
-func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
-	q, err := query(r, "after", "limit", "address", "name")
-	if err != nil {
-		return err
-	}
-	limit, err := s.limit(q)
-	if err != nil {
-		return err
-	}
-	var eq index.EventQuery
-	for text := range strings.SplitSeq(q.Get("address"), ",") {
-		if text == "" {
-			continue
-		}
-		if len(eq.Addresses) == s.limits.FilterValues {
-			return badRequest("too_many", "a request may name %d addresses", s.limits.FilterValues)
-		}
-		h, err := s.address(text)
-		if err != nil {
-			return err
-		}
-		eq.Addresses = append(eq.Addresses, h)
-	}
-	page := client.EventPage{Items: []client.Event{}}
-	err = s.view(r, func(v *view) error {
-		if q.Has("name") {
-			h, err := v.resolve(q.Get("name"))
-			if err != nil {
-				return err
-			}
-			eq.Addresses = append(eq.Addresses, h)
-		}
-		if q.Has("after") {
-			if eq.After, err = parseCursor(q.Get("after"), eventCursor, v.epoch); err != nil {
-				return err
-			}
-		}
-		return v.eventPage(&page, eq, limit)
-	})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, page)
-}
-
-func (v *view) eventPage(page *client.EventPage, q index.EventQuery, limit int) error {
-	last, err := v.LastSeq()
-	if err != nil {
-		return err
-	}
-	if err := checkAhead(q.After, last); err != nil {
-		return err
-	}
-	page.Tip = v.tipJSON()
-	for bytes := 0; len(page.Items) < limit && bytes < pageBytes; {
-		q.Limit = min(readAtOnce, limit-len(page.Items))
-		events, err := v.Events(q)
-		if err != nil {
-			return err
-		}
-		for _, ev := range events {
-			page.Items = append(page.Items, v.event(ev, q.Addresses...))
-			q.After = ev.Seq
-			if ev.Entry != nil {
-				bytes += bodyBytes(ev.Entry)
-			}
-			if bytes >= pageBytes {
-				break
-			}
-		}
-		if len(events) < q.Limit && bytes < pageBytes {
-			q.After = last
-			break
-		}
-	}
-	page.Next, page.Complete = cursor{eventCursor, v.epoch, q.After}.String(), q.After == last
-	return nil
 }

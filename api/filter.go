@@ -43,14 +43,8 @@ func (s *Server) matcher(filters []client.Filter) (*matcher, error) {
 }
 
 func (s *Server) rule(f client.Filter) (*rule, error) {
-	lists := [][]string{f.Address, f.Name, f.Peer, f.Type, f.Encryption, f.State}
-	for _, list := range lists {
-		if len(list) > s.limits.FilterValues {
-			return nil, badRequest("too_many", "a list in a filter may have %d values", s.limits.FilterValues)
-		}
-		if f.Blocks && len(list) > 0 {
-			return nil, badRequest("bad_filter", "blocks stands alone in its filter: events of blocks have no address, type or state")
-		}
+	if err := s.checkFilter(&f); err != nil {
+		return nil, err
 	}
 	r := &rule{given: f}
 	var err error
@@ -79,6 +73,50 @@ func (s *Server) rule(f client.Filter) (*rule, error) {
 		r.peerNames = append(r.peerNames, name...)
 	}
 	return r, r.states(f.State)
+}
+
+// lists returns the lists of a filter, always in the same order.
+func lists(f *client.Filter) [6][]string {
+	return [6][]string{f.Address, f.Name, f.Peer, f.Type, f.Encryption, f.State}
+}
+
+// values counts the values in the lists of a matcher.
+func (m *matcher) values() int {
+	n := 0
+	for _, r := range m.rules {
+		for _, list := range lists(&r.given) {
+			n += len(list)
+		}
+	}
+	return n
+}
+
+// checkFilter looks at all but what the values say.
+func (s *Server) checkFilter(f *client.Filter) error {
+	for _, list := range lists(f) {
+		if len(list) > s.limits.FilterValues {
+			return badRequest("too_many", "a list in a filter may have %d values", s.limits.FilterValues)
+		}
+		if f.Blocks && len(list) > 0 {
+			return badRequest("bad_filter", "blocks stands alone in its filter: events of blocks have no address, type or state")
+		}
+		for _, value := range list {
+			if len(value) > s.limits.ValueBytes {
+				return badRequest("bad_filter", "a value in a filter may have %d bytes", s.limits.ValueBytes)
+			}
+		}
+	}
+	switch {
+	case f.Since < 0 || f.Until < 0 || f.MinHeight < 0 || f.MaxHeight < 0:
+		return badRequest("bad_filter", "times and heights in a filter can't be negative")
+	case f.Until != 0 && f.Until < f.Since:
+		return badRequest("bad_filter", "until lies before since")
+	case f.MaxHeight != 0 && f.MaxHeight < f.MinHeight:
+		return badRequest("bad_filter", "max_height lies below min_height")
+	case f.Blocks && (f.Since != 0 || f.Until != 0):
+		return badRequest("bad_filter", "events of blocks are bounded by min_height and max_height, not by time")
+	}
+	return nil
 }
 
 func checkNames(names []string) ([]string, error) {
@@ -155,10 +193,24 @@ func (m *matcher) without(filters []client.Filter) (*matcher, error) {
 	return &matcher{left}, nil
 }
 
+// equalFilters tells whether two filters ask for the same by the same values, in
+// whatever order.
 func equalFilters(a, b client.Filter) bool {
-	return a.Blocks == b.Blocks && slices.Equal(a.Address, b.Address) && slices.Equal(a.Name, b.Name) &&
-		slices.Equal(a.Peer, b.Peer) && slices.Equal(a.Type, b.Type) &&
-		slices.Equal(a.Encryption, b.Encryption) && slices.Equal(a.State, b.State)
+	if a.Blocks != b.Blocks || a.Since != b.Since || a.Until != b.Until || a.MinHeight != b.MinHeight || a.MaxHeight != b.MaxHeight {
+		return false
+	}
+	of, and := lists(&a), lists(&b)
+	for i := range of {
+		if !slices.Equal(distinct(of[i]), distinct(and[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+// distinct returns the values of a list in order, each once.
+func distinct(list []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(list)))
 }
 
 // A resolver tells whose a name is for an entry.
@@ -171,6 +223,32 @@ type occasion struct {
 	seen, confirmed bool // it says that the frame was
 	rejudged        bool
 	concerned       []frame.KeyHash
+	place
+}
+
+// A place is where on the chain an event's frame or block stands.
+type place struct {
+	height int32
+	time   int64 // Unix seconds; of frames only
+	none   bool  // it was dropped
+}
+
+// occasion looks at an event at the view's tip: what is in no block stands where
+// it is judged, in the block after it.
+func (v *view) occasion(ev *index.Event) *occasion {
+	o := occasionOf(ev)
+	e := ev.Entry
+	switch {
+	case e == nil:
+		o.place = place{height: ev.Height}
+	case e.State == index.Confirmed:
+		o.place = place{height: e.Height, time: e.Time}
+	case e.State == index.Seen:
+		o.place = place{height: v.tip.Height + 1, time: v.tip.MedianTime}
+	default:
+		o.place = place{none: true}
+	}
+	return o
 }
 
 func occasionOf(ev *index.Event) *occasion {
@@ -200,9 +278,9 @@ func (m *matcher) match(o *occasion, resolve resolver, asked []frame.KeyHash) (_
 func (r *rule) match(o *occasion, resolve resolver, asked []frame.KeyHash) ([]frame.KeyHash, bool) {
 	e := o.Entry
 	if e == nil || r.given.Blocks {
-		return asked, e == nil && r.given.Blocks
+		return asked, e == nil && r.given.Blocks && r.reaches(o.place)
 	}
-	if !r.admits(o) {
+	if !r.admits(o) || !r.reaches(o.place) {
 		return asked, false
 	}
 	if e.Message == nil {
@@ -262,6 +340,13 @@ func (r *rule) matchRecord(o *occasion, resolve resolver) bool {
 	return slices.ContainsFunc(o.concerned, func(h frame.KeyHash) bool {
 		return includes(h, r.addresses, r.names, o.Entry, resolve)
 	})
+}
+
+// reaches tells whether a place is within the bounds of a rule.
+func (r *rule) reaches(p place) bool {
+	f := &r.given
+	return p.none || p.height >= f.MinHeight && (f.MaxHeight == 0 || p.height <= f.MaxHeight) &&
+		p.time >= f.Since && (f.Until == 0 || p.time <= f.Until)
 }
 
 // admits compares the state wanted with what happened. What was refused isn't

@@ -22,7 +22,7 @@ func (c *conn) put(out []byte) error {
 	if len(out) == 0 {
 		return nil
 	}
-	raw := c.ws.NetConn()
+	raw := c.socket
 	if err := c.allow(raw); err != nil {
 		return err
 	}
@@ -118,6 +118,9 @@ func (c *conn) page(sub *subscription) error {
 	if err != nil {
 		return c.lose(sub, err)
 	}
+	if !sub.telling(reading.match, p.next) {
+		return nil
+	}
 	if err := c.put(p.out); err != nil {
 		return err
 	}
@@ -139,6 +142,20 @@ func (c *conn) page(sub *subscription) error {
 		c.open(sub)
 	}
 	return nil
+}
+
+// telling takes note that a page up to a seq, read by a matcher, is about to be
+// sent. It isn't, if the subscription has ended or wants something else by now:
+// then it is read again.
+func (sub *subscription) telling(by *matcher, upto int64) bool {
+	h := sub.conn.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if sub.ended || sub.match != by {
+		return false
+	}
+	sub.sent = upto
+	return true
 }
 
 // open lets a subscription that has read the log to its end go live, with what
@@ -183,9 +200,9 @@ func (c *conn) lose(sub *subscription, err error) error {
 	if p.Code == client.CodeCursorExpired {
 		r.Cursor = p.Cursor
 	}
-	r.Detail, r.Retryable = p.Detail, p.Retryable
-	c.reply(r)
+	r.Detail, r.Retryable, r.RetryAfterMS = p.Detail, p.Retryable, int64(p.RetryAfter)*1000
 	if !sub.ended {
+		c.reply(r)
 		c.drop(sub)
 	}
 	return nil
@@ -215,15 +232,20 @@ func (v *view) page(sub *subscription) (page, error) {
 			return p, nil
 		}
 		p.next = ev.Seq
-		asked, ok := sub.match.match(occasionOf(ev), t.resolve, nil)
+		asked, ok := sub.match.match(v.occasion(ev), t.resolve, nil)
 		if !ok || sub.early(ev) {
 			continue
 		}
-		tail, _, err := (&encoder{view: v, event: ev}).tail(asked)
+		one := encoder{view: v, event: ev}
+		tail, variant, err := one.tail(asked)
 		if err != nil {
 			return p, errors.Join(errors.New("write event"), err)
 		}
-		p.out = appendFrame(p.out, websocket.TextMessage, begin, tail)
+		if packed := one.pack(sub.conn, variant); packed != nil {
+			p.out = appendPacked(p.out, begin, packed)
+		} else {
+			p.out = appendFrame(p.out, websocket.TextMessage, begin, tail)
+		}
 		if p.left > 0 {
 			p.left--
 		}

@@ -25,17 +25,19 @@ type hub struct {
 	tip    index.Tip
 	marks  int64 // numbers the hand-outs
 
-	conns   map[*conn]struct{}
-	joined  sync.WaitGroup // connections, and those of their writers that block
-	crew    *crew
-	touched []*conn // have something to be written since the last hand-out
-	wanted  interests
-	voices  map[string]*voice // by the id of their subscriptions
-	spoken  []*voice          // since the last hand-out
-	bytes   int               // of the events told since then, each once
-	names   map[string]*followed
-	namesAt map[frame.KeyHash]map[string]struct{} // names followed, by their address
-	asked   []frame.KeyHash                       // of the candidate looked at
+	conns  map[*conn]struct{}
+	joined sync.WaitGroup // connections, and those of their writers that block; listeners
+
+	listeners map[*listener]struct{} // streams over HTTP
+	crew      *crew
+	touched   []*conn // have something to be written since the last hand-out
+	wanted    interests
+	voices    map[string]*voice // by the id of their subscriptions
+	spoken    []*voice          // since the last hand-out
+	bytes     int               // of the events told since then, each once
+	names     map[string]*followed
+	namesAt   map[frame.KeyHash]map[string]struct{} // names followed, by their address
+	asked     []frame.KeyHash                       // of the candidate looked at
 }
 
 // A followed name is one that subscriptions name, with its present address.
@@ -48,7 +50,7 @@ type followed struct {
 
 func newHub() *hub {
 	return &hub{
-		conns: map[*conn]struct{}{}, crew: newCrew(), wanted: newInterests(), voices: map[string]*voice{},
+		conns: map[*conn]struct{}{}, listeners: map[*listener]struct{}{}, crew: newCrew(), wanted: newInterests(), voices: map[string]*voice{},
 		names: map[string]*followed{}, namesAt: map[frame.KeyHash]map[string]struct{}{},
 	}
 }
@@ -178,10 +180,11 @@ func (h *hub) candidates(o *occasion, yield func(*subscription)) {
 
 // A told event is ready to be sent.
 type told struct {
-	seq   int64
-	text  []byte // the frame, or what stands in it after the subscription's head
-	whole bool   // it is the frame
-	move  bool   // says that a name moved: it isn't in the store's log
+	seq    int64
+	text   []byte // the frame, or what stands in it after the subscription's head
+	whole  bool   // it is the frame
+	packed bool   // it is deflated
+	move   bool   // says that a name moved: it isn't in the store's log
 }
 
 // tell hands one event, after which so many are in the log, to whom it concerns.
@@ -189,7 +192,7 @@ type told struct {
 func (h *hub) tell(v *view, ev *index.Event, left int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	o := occasionOf(ev)
+	o := v.occasion(ev)
 	c := encoder{view: v, event: ev}
 	var failed error
 	h.candidates(o, func(sub *subscription) {
@@ -198,12 +201,22 @@ func (h *hub) tell(v *view, ev *index.Event, left int64) error {
 		if !ok {
 			return
 		}
+		if sub.bell != nil {
+			sub.ring()
+			return
+		}
 		tail, variant, err := c.tail(asked)
 		if err != nil {
 			failed = err
 			return
 		}
-		sub.hand(h.say(sub.voice, told{seq: ev.Seq, text: tail}, variant, left))
+		t := told{seq: ev.Seq, text: tail}
+		if packed := c.pack(sub.conn, variant); packed != nil {
+			t.text, t.packed = packed, true
+		} else {
+			t = h.say(sub.voice, t, variant, left)
+		}
+		sub.hand(t)
 	})
 	for _, tail := range c.tails {
 		h.bytes += len(tail)

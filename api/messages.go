@@ -22,32 +22,13 @@ const pageBytes = 8 << 20
 // that a page of large messages isn't all in memory before it is cut.
 const readAtOnce = 50
 
-// query reads the parameters of a request; each may stand once.
-func query(r *http.Request, known ...string) (url.Values, error) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, badRequest("bad_query", "the query can't be read: %v", err)
-	}
-	for name, values := range q {
-		if !slices.Contains(known, name) {
-			return nil, badRequest("bad_query", "there is no parameter %q here; there are: %s", name, strings.Join(known, ", "))
-		}
-		if len(values) > 1 {
-			return nil, badRequest("bad_query", "the parameter %q stands more than once", name)
-		}
-	}
-	return q, nil
-}
-
-func (s *Server) limit(q url.Values) (int, error) {
-	if !q.Has("limit") {
-		return s.limits.PageDefault, nil
-	}
+// limit reads how many items a page may have. It was checked.
+func (s *Server) limit(q url.Values) int {
 	n, err := strconv.Atoi(q.Get("limit"))
-	if err != nil || n < 1 || n > s.limits.PageMax {
-		return 0, badRequest("bad_limit", "limit must be 1 to %d", s.limits.PageMax)
+	if err != nil {
+		return s.limits.PageDefault
 	}
-	return n, nil
+	return n
 }
 
 func (s *Server) address(text string) (frame.KeyHash, error) {
@@ -99,13 +80,14 @@ type listing struct {
 }
 
 func (s *Server) getMessages(w http.ResponseWriter, r *http.Request) error {
-	q, err := query(r, "address", "name", "peer", "type", "state", "after", "before", "limit", "order")
-	if err != nil {
-		return err
-	}
+	q := query(r)
 	l, err := s.listing(q)
 	if err != nil {
 		return err
+	}
+	w.Header().Add("Vary", "Accept")
+	if accepted(r, kindJSON, kindLines) == kindLines {
+		return s.writeMessages(w, r, l)
 	}
 	var page client.MessagePage
 	err = s.view(r, func(v *view) error {
@@ -118,43 +100,58 @@ func (s *Server) getMessages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, page)
+	return writeJSON(w, r, http.StatusOK, page)
 }
 
 func (s *Server) listing(q url.Values) (*listing, error) {
-	l := &listing{newest: true}
-	var err error
-	if l.limit, err = s.limit(q); err != nil {
-		return nil, err
-	}
-	switch order := q.Get("order"); order {
-	case "", "newest":
-	case "oldest":
-		l.newest = false
-	default:
-		return nil, badRequest("bad_order", "order %q is neither newest nor oldest", order)
-	}
+	l := &listing{limit: s.limit(q), newest: q.Get("order") != "oldest", backwards: q.Has("before")}
 	switch state := q.Get("state"); state {
 	case "":
-	case "seen", "confirmed":
-		l.States = []index.State{index.State(state)}
 	case "refused":
 		l.Refused = true
 	default:
-		return nil, badRequest("bad_state", "state %q is none of seen, confirmed, refused", state)
+		l.States = []index.State{index.State(state)}
 	}
-	if q.Has("after") && q.Has("before") {
+	switch {
+	case q.Has("after") && q.Has("before"):
 		return nil, badRequest("bad_query", "after and before can't stand together")
-	}
-	if q.Has("address") && q.Has("name") {
+	case q.Has("address") && q.Has("name"):
 		return nil, badRequest("bad_query", "address and name can't stand together")
-	}
-	if q.Has("peer") && !q.Has("address") && !q.Has("name") {
+	case q.Has("peer") && !q.Has("address") && !q.Has("name"):
 		return nil, badRequest("bad_query", "peer needs address or name: it asks for what is between the two")
 	}
 	l.Type = q.Get("type")
-	l.backwards = q.Has("before")
-	return l, nil
+	var err error
+	l.Words, err = search(q)
+	return l, err
+}
+
+// wordsMost is how many words one search may have.
+const wordsMost = 16
+
+// search reads the words that are searched for. A * at the end of one makes it
+// stand for all words that begin so.
+func search(q url.Values) ([]string, error) {
+	if !q.Has("q") {
+		return nil, nil
+	}
+	var words []string
+	for text := range strings.FieldsSeq(q.Get("q")) {
+		found := index.Words(text)
+		if n := len(found); n > 0 && strings.HasSuffix(text, "*") {
+			found[n-1] += "*"
+		}
+		words = append(words, found...)
+	}
+	slices.Sort(words)
+	words = slices.Compact(words)
+	switch {
+	case len(words) == 0:
+		return nil, badRequest("bad_search", "there is no word in q: words are letters and digits")
+	case len(words) > wordsMost:
+		return nil, badRequest("bad_search", "q may have %d words", wordsMost)
+	}
+	return words, nil
 }
 
 // resolve reads the parameters whose meaning depends on the index.
@@ -200,12 +197,8 @@ func (l *listing) read(v *view) (client.MessagePage, error) {
 	if l.backwards {
 		slices.Reverse(entries)
 	}
-	var asked []frame.KeyHash
-	if l.Address != nil {
-		asked = []frame.KeyHash{*l.Address}
-	}
 	for _, e := range entries {
-		page.Items = append(page.Items, v.message(e, asked...))
+		page.Items = append(page.Items, v.message(e, l.asked()...))
 	}
 	first, last := l.from, l.from
 	if n := len(entries); n > 0 {
@@ -215,6 +208,14 @@ func (l *listing) read(v *view) (client.MessagePage, error) {
 	}
 	page.Prev, page.Next = cursor{messageCursor, v.epoch, first}.String(), cursor{messageCursor, v.epoch, last}.String()
 	return page, nil
+}
+
+// asked returns the address that the list is shown to, if it is that of one.
+func (l *listing) asked() []frame.KeyHash {
+	if l.Address == nil {
+		return nil
+	}
+	return []frame.KeyHash{*l.Address}
 }
 
 // entries reads in the direction asked until the page is full, and tells whether
@@ -323,9 +324,6 @@ func rank(e *index.Entry) int {
 }
 
 func (s *Server) getMessage(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
 	var reply client.MessageReply
 	err := s.view(r, func(v *view) error {
 		e, all, err := v.find(r.PathValue("id"))
@@ -341,5 +339,5 @@ func (s *Server) getMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, reply)
+	return writeJSON(w, r, http.StatusOK, reply)
 }

@@ -15,9 +15,6 @@ import (
 const nameEntriesMax = 1000
 
 func (s *Server) getName(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
 	var reply client.NameReply
 	err := s.view(r, func(v *view) (err error) {
 		reply.Name, err = v.nameOf(r.PathValue("name"))
@@ -27,7 +24,7 @@ func (s *Server) getName(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, reply)
+	return writeJSON(w, r, http.StatusOK, reply)
 }
 
 // nameOf shows a name with its pending operations.
@@ -66,9 +63,6 @@ func (v *view) nameOf(name string) (client.Name, error) {
 }
 
 func (s *Server) getNameHistory(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
 	name := r.PathValue("name")
 	if err := nprotocol.CheckName(name); err != nil {
 		return badRequest("bad_name", "%q: %v", name, err)
@@ -91,13 +85,10 @@ func (s *Server) getNameHistory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, history)
+	return writeJSON(w, r, http.StatusOK, history)
 }
 
 func (s *Server) getAddress(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
 	h, err := s.address(r.PathValue("address"))
 	if err != nil {
 		return err
@@ -128,6 +119,9 @@ func (s *Server) getAddress(w http.ResponseWriter, r *http.Request) error {
 		for _, p := range peers {
 			reply.Peers = append(reply.Peers, v.peer(p))
 		}
+		if reply.Keys, err = v.keys(h); err != nil {
+			return err
+		}
 		key, err := v.PublicKey(h)
 		if errors.Is(err, index.ErrNotFound) {
 			return nil
@@ -138,5 +132,5 @@ func (s *Server) getAddress(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, reply)
+	return writeJSON(w, r, http.StatusOK, reply)
 }

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/metaim/metaim/api/client"
 )
@@ -54,22 +58,56 @@ func (s *Server) explain(err error, id string) *client.Problem {
 	return p
 }
 
-type requestIDKey struct{}
-
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
-
 var usableRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // handle is the one place where an error becomes an answer.
-func (s *Server) handle(h handler) http.Handler {
+func (s *Server) handle(rt *route) http.Handler {
+	h := s.answer(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !rt.raw {
+			w = &patient{ResponseWriter: w, control: http.NewResponseController(w), wait: s.timing.Write}
+		}
 		if err := h(w, r); err != nil {
 			s.writeProblem(w, r, err)
 		}
 	})
+}
+
+// A patient writer gives each piece of an answer its time: who reads nothing for
+// so long is cut off, however large the answer.
+type patient struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	wait    time.Duration
+	shorter atomic.Int64 // counts instead of wait when it isn't 0
+}
+
+// pieceBytes is how much of an answer has Timing.Write to be taken.
+const pieceBytes = 64 << 10
+
+func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+func (p *patient) extend() {
+	wait := p.wait
+	if d := p.shorter.Load(); d != 0 {
+		wait = time.Duration(d)
+	}
+	_ = p.control.SetWriteDeadline(time.Now().Add(wait)) // unsupported by test recorders
+}
+
+func (p *patient) WriteHeader(status int) {
+	p.extend()
+	p.ResponseWriter.WriteHeader(status)
+}
+
+func (p *patient) Write(b []byte) (n int, err error) {
+	for {
+		p.extend()
+		m, err := p.ResponseWriter.Write(b[n:min(n+pieceBytes, len(b))])
+		if n += m; err != nil || n == len(b) {
+			return n, err
+		}
+	}
 }
 
 func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
@@ -79,64 +117,123 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		s.log.Error("problem can't be written", "error", err)
 	}
 	h := w.Header()
-	for _, name := range []string{"Content-Disposition", "Content-Security-Policy", "ETag"} {
+	for _, name := range []string{"Content-Disposition", "Content-Security-Policy", "Content-Length", "ETag"} {
 		h.Del(name)
 	}
-	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Type", kindProblem)
 	h.Set("Cache-Control", "no-store")
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
+	}
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Bearer")
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body) // who asked is gone, then
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) error {
+// writeJSON answers with a value. A GET gets a strong entity tag, and nothing but
+// that when it has the same already.
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	return writeBody(w, r, status, kindJSON, append(body, '\n'))
+}
+
+func writeBody(w http.ResponseWriter, r *http.Request, status int, kind string, body []byte) error {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-cache")
 	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		sum := sha256.Sum256(body)
+		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
+		h.Set("ETag", tag)
+		if known(r, tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	h.Set("Content-Type", kind)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // who asked is gone, then
+	_, _ = w.Write(body) // who asked is gone, then
 	return nil
 }
 
-// guard gives every request an id, checks its origin, and turns what no route
-// takes into a problem.
-func (s *Server) guard(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get("X-Request-Id")
-		if !usableRequestID.MatchString(id) {
-			id = rand.Text()
-		}
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
-		w.Header().Set("X-Request-Id", id)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		allowed := s.originAllowed(r)
-		if origin := r.Header.Get("Origin"); origin != "" {
-			w.Header().Add("Vary", "Origin")
-			if allowed {
-				w.Header().Set("Access-Control-Allow-Origin", origin)
-				w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+// known tells whether If-None-Match names an entity tag (RFC 9110, section 13.1.2:
+// compared weakly).
+func known(r *http.Request, tag string) bool {
+	for _, line := range r.Header.Values("If-None-Match") {
+		for one := range strings.SplitSeq(line, ",") {
+			one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+			if one == tag || one == "*" {
+				return true
 			}
 		}
-		switch {
+	}
+	return false
+}
+
+// headersMost bounds the names and values of a request's headers, in bytes.
+const headersMost = 32 << 10
+
+// guard gives every request an id, checks its size and origin, finds out who asks,
+// and turns what no route takes into a problem.
+func (s *Server) guard(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := &asking{id: r.Header.Get("X-Request-Id")}
+		if !usableRequestID.MatchString(a.id) {
+			a.id = rand.Text()
+		}
+		r = r.WithContext(context.WithValue(r.Context(), askingKey{}, a))
+		h := w.Header()
+		h.Set("X-Request-Id", a.id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Add("Vary", "Origin")
+		allowed := s.originAllowed(r)
+		if origin := r.Header.Get("Origin"); origin != "" && allowed {
+			h.Set("Access-Control-Allow-Origin", origin)
+			h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, ETag, Idempotency-Replayed")
+		}
+		if err := s.bounded(r); err != nil {
+			h.Set("Connection", "close")
+			s.writeProblem(w, r, err)
+			return
+		}
+		switch err := s.identify(r, a); {
+		case err != nil:
+			s.writeProblem(w, r, err)
 		case !allowed && r.Method != http.MethodGet && r.Method != http.MethodHead:
 			s.writeProblem(w, r, errOrigin)
 		case r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "":
-			w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
-			w.Header().Set("Access-Control-Allow-Headers", "Content-Type, X-Request-Id, Range")
-			w.Header().Set("Access-Control-Max-Age", "3600")
+			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Range, X-Request-Id")
+			h.Set("Access-Control-Max-Age", "3600")
 			w.WriteHeader(http.StatusNoContent)
 		default:
 			s.route(mux, w, r)
 		}
 	})
+}
+
+// bounded refuses what is larger than any request of ours needs to be.
+func (s *Server) bounded(r *http.Request) error {
+	if len(r.RequestURI) > s.limits.URIBytes {
+		return problem(http.StatusRequestURITooLong, "uri_too_long", "path and query may have %d bytes", s.limits.URIBytes)
+	}
+	bytes := 0
+	for name, values := range r.Header {
+		for _, v := range values {
+			bytes += len(name) + len(v)
+		}
+	}
+	if bytes > headersMost {
+		return problem(http.StatusRequestHeaderFieldsTooLarge, "headers_too_large", "the headers may have %d bytes", headersMost)
+	}
+	return nil
 }
 
 var errOrigin = problem(http.StatusForbidden, "origin_refused", "pages of this origin may not use this server")
@@ -157,19 +254,36 @@ func (s *Server) originAllowed(r *http.Request) bool {
 
 func (s *Server) route(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	h, pattern := mux.Handler(r)
-	if pattern != "" {
+	tidy := clean(r.URL.EscapedPath())
+	if pattern != "" && tidy {
 		mux.ServeHTTP(w, r)
 		return
 	}
+	if err := s.charge(w, askingOf(r.Context()), 1); err != nil {
+		s.writeProblem(w, r, err)
+		return
+	}
 	probe := &statusProbe{header: http.Header{}}
-	h.ServeHTTP(probe, r)
+	if tidy {
+		h.ServeHTTP(probe, r)
+	}
 	if probe.status == http.StatusMethodNotAllowed {
 		allow := probe.header.Get("Allow")
 		w.Header().Set("Allow", allow)
-		s.writeProblem(w, r, problem(probe.status, "method_not_allowed", "this route takes %s, not %s", allow, r.Method))
+		s.writeProblem(w, r, problem(probe.status, "method_not_allowed", "this route takes %s, not %s", allow, printable(r.Method)))
 		return
 	}
-	s.writeProblem(w, r, notFound("there is no route %s", r.URL.Path))
+	s.writeProblem(w, r, notFound("there is no route %s", printable(r.URL.Path)))
+}
+
+// printable is a text of the asker's as it may stand in a sentence.
+func printable(text string) string {
+	const most = 200
+	if len(text) > most {
+		text = text[:most]
+	}
+	quoted := strconv.QuoteToGraphic(strings.ToValidUTF8(text, "\uFFFD"))
+	return quoted[1 : len(quoted)-1]
 }
 
 // A statusProbe takes what the mux would answer and keeps its status.

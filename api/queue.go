@@ -18,12 +18,15 @@ func (i *item) size() int {
 	if i.whole {
 		return len(i.text)
 	}
-	return len(i.sub.voice.head[1]) + len(i.text)
+	return len(i.sub.voice.head[1]) + len(i.text) // more or less: a header is missing
 }
 
 func (i *item) appendTo(out []byte) []byte {
-	if i.whole {
+	switch {
+	case i.whole:
 		return append(out, i.text...)
+	case i.packed:
+		return appendPacked(out, i.sub.voice.head[1], i.text)
 	}
 	return appendFrame(out, websocket.TextMessage, i.sub.voice.head[1], i.text)
 }

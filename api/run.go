@@ -86,6 +86,10 @@ func (s *Server) sayBye(code string, done bool) {
 			client.CloseReconnect, code)
 		c.cancel()
 	}
+	for li := range h.listeners {
+		after := rand.Int64N(int64(s.timing.ByeAfter)) //nolint:gosec // spreads load, no secret
+		li.end(client.Bye{Code: code, Reconnect: true, AfterMS: time.Duration(after).Milliseconds()})
+	}
 }
 
 // A batch is what one snapshot says after a place in the log.
@@ -137,7 +141,7 @@ func (s *Server) next(ctx context.Context) (*batch, error) {
 	b := &batch{}
 	h.mu.Lock()
 	after, tip := h.cursor, h.tip
-	b.idle = len(h.conns) == 0
+	b.idle = len(h.conns)+len(h.listeners) == 0
 	h.mu.Unlock()
 	err := s.read(ctx, func(v *view) (err error) {
 		b.view = v
@@ -161,7 +165,7 @@ func (s *Server) next(ctx context.Context) (*batch, error) {
 func (h *hub) skip(b *batch) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.conns) > 0 {
+	if len(h.conns)+len(h.listeners) > 0 {
 		return false
 	}
 	h.cursor, h.tip = b.last, b.view.tip

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/metaim/metaim/api/client"
@@ -22,6 +23,7 @@ import (
 // gate is full, another snapshot is read.
 type subscription struct {
 	conn  *conn
+	bell  chan struct{} // of a listener, which reads the log by itself: it has no conn
 	id    string
 	voice *voice
 	match *matcher
@@ -33,6 +35,7 @@ type subscription struct {
 	gateFull bool
 	openAt   int64 // the hub's cursor when the gate was opened
 	after    int64 // all up to here has been told from history
+	sent     int64 // all up to here has, or is being told
 	since    int32 // no history below this height
 	left     int   // events of history that may still be told; -1: all
 	caughtUp bool
@@ -44,6 +47,8 @@ type subscription struct {
 func (sub *subscription) hand(t told) {
 	switch {
 	case sub.ended:
+	case sub.bell != nil:
+		sub.ring()
 	case !sub.gated && (t.move || t.seq > sub.after): // history may be ahead of the hub
 		sub.conn.push(sub, t)
 	case !sub.gated:
@@ -82,10 +87,20 @@ func (sub *subscription) phase() int {
 	return 0
 }
 
-const longestSubID = 64
+// shown shortens what a client said for an answer to it.
+func shown(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
 
 // do carries out one request.
 func (c *conn) do(req client.Request) error {
+	if most := c.server.limits.IDBytes; len(req.ID) > most {
+		return badRequest("bad_id", "an id may have %d bytes", most)
+	}
 	switch req.Type {
 	case "hello", "ping":
 		c.reply(client.Reply{Type: "ok", ID: req.ID})
@@ -99,7 +114,7 @@ func (c *conn) do(req client.Request) error {
 	case "pub":
 		return c.publish(req)
 	}
-	return badRequest("bad_frame", "the type %q is none of hello, sub, mod, unsub, pub, ping", req.Type)
+	return badRequest("bad_frame", "the type %q is none of hello, sub, mod, unsub, pub, ping", shown(req.Type))
 }
 
 // A beginning says where a subscription starts, as read in one snapshot.
@@ -110,18 +125,20 @@ type beginning struct {
 }
 
 func (c *conn) subscribe(req client.Request) error {
-	if req.ID == "" || len(req.ID) > longestSubID {
-		return badRequest("bad_id", "a sub needs an id of 1 to %d bytes", longestSubID)
-	}
-	if req.Limit < 0 {
+	switch {
+	case req.ID == "":
+		return badRequest("bad_id", "a sub needs an id of 1 to %d bytes", c.server.limits.IDBytes)
+	case req.Limit < 0:
 		return badRequest("bad_limit", "limit can't be negative")
+	case req.Since < 0:
+		return badRequest("bad_since", "since can't be negative: it counts seconds from 1970")
 	}
 	match, err := c.server.matcher(req.Filter)
 	if err != nil {
 		return err
 	}
 	names := match.names()
-	if err := c.reserve(req.ID, names); err != nil {
+	if err := c.reserve(req.ID, match); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.server.timing.Request)
@@ -150,7 +167,7 @@ func (c *conn) subscribe(req client.Request) error {
 }
 
 // reserve checks that a subscription may be added, and follows its names.
-func (c *conn) reserve(id string, names []string) error {
+func (c *conn) reserve(id string, match *matcher) error {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
 	if c.subs[id] != nil {
@@ -159,7 +176,25 @@ func (c *conn) reserve(id string, names []string) error {
 	if len(c.subs) >= c.server.limits.Subscriptions {
 		return badRequest("too_many", "a connection may have %d subscriptions", c.server.limits.Subscriptions)
 	}
-	c.hub.follow(names)
+	if err := c.allows(match, nil); err != nil {
+		return err
+	}
+	c.hub.follow(match.names())
+	return nil
+}
+
+// allows checks that a connection may want so much, beside what its
+// subscriptions but one want. The hub's lock is held.
+func (c *conn) allows(match *matcher, but *subscription) error {
+	n, most := match.values(), c.server.limits.Values
+	for _, sub := range c.subs {
+		if sub != but {
+			n += sub.match.values()
+		}
+	}
+	if n > most {
+		return badRequest("too_many", "the filters of a connection may have %d values together", most)
+	}
 	return nil
 }
 
@@ -204,7 +239,7 @@ func (v *view) beginning(req client.Request) (b beginning, err error) {
 		b.now = true
 		return b, nil
 	}
-	return b, badRequest("bad_frame", "from %q is neither now nor start", req.From)
+	return b, badRequest("bad_frame", "from %q is neither now nor start", shown(req.From))
 }
 
 // heightAt returns the height of the first block whose median time is not before
@@ -257,7 +292,7 @@ func (sub *subscription) caughtUpAt(seq int64) client.Reply {
 func (c *conn) find(id string) (*subscription, error) {
 	sub := c.subs[id]
 	if sub == nil {
-		return nil, badRequest("no_such_sub", "there is no subscription %q on this connection", id)
+		return nil, badRequest("no_such_sub", "there is no subscription %q on this connection", shown(id))
 	}
 	return sub, nil
 }
@@ -275,17 +310,18 @@ func (c *conn) unsubscribe(req client.Request) error {
 	return nil
 }
 
-// modify changes the filters of a subscription from the hub's cursor on, which
-// the answer names.
+// modify changes the filters of a subscription from a cursor on, which the
+// answer names.
 func (c *conn) modify(req client.Request) error {
-	var added *matcher
+	if len(req.Add)+len(req.Remove) == 0 {
+		return badRequest("bad_frame", "mod needs filters to add or to remove")
+	}
+	added := &matcher{}
 	var err error
 	if len(req.Add) > 0 {
 		if added, err = c.server.matcher(req.Add); err != nil {
 			return err
 		}
-	} else {
-		added = &matcher{}
 	}
 	names := added.names()
 	c.hub.mu.Lock()
@@ -321,16 +357,28 @@ func (c *conn) rematch(req client.Request, added *matcher) error {
 	case n > c.server.limits.Filters:
 		return badRequest("too_many", "a subscription may have %d filters", c.server.limits.Filters)
 	}
+	if err := c.allows(match, sub); err != nil {
+		return err
+	}
 	h := c.hub
 	h.follow(match.names())
 	h.wanted.leave(sub)
 	h.unfollow(sub.match.names())
 	sub.match = match
 	h.wanted.enter(sub)
-	r := client.Reply{Type: "ok", ID: req.ID}
-	r.Cursor = cursor{eventCursor, h.epoch, h.cursor}.String()
+	r := client.Reply{Type: "ok", ID: req.ID, Names: h.resolved(c.server.network, match.names())}
+	r.Cursor = cursor{eventCursor, h.epoch, sub.turns()}.String()
 	c.reply(r)
 	return nil
+}
+
+// turns returns the last seq that another matcher than the present one judged.
+func (sub *subscription) turns() int64 {
+	if !sub.gated {
+		return max(sub.conn.hub.cursor, sub.after) // history may be ahead of the hub
+	}
+	sub.gate, sub.gateFull = nil, true // the gate was kept by the other: another page is read
+	return max(sub.after, sub.sent)
 }
 
 func (c *conn) publish(req client.Request) error {

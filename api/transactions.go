@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/metaim/metaim/api/client"
@@ -18,9 +19,6 @@ import (
 )
 
 func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
 	if s.cfg.Submit == nil {
 		return errNoSubmit
 	}
@@ -30,11 +28,11 @@ func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.timing.Request)
 	defer cancel()
-	submitted, err := s.submit(ctx, raw)
+	submitted, err := s.once(w, r, raw, func() (client.Submitted, error) { return s.submit(ctx, raw) })
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusAccepted, submitted)
+	return writeJSON(w, r, http.StatusAccepted, submitted)
 }
 
 var errNoSubmit = problem(http.StatusNotImplemented, "no_submit", "this server takes no transactions")
@@ -44,40 +42,32 @@ var errNoSubmit = problem(http.StatusNotImplemented, "no_submit", "this server t
 func (s *Server) readTransaction(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	most := s.limits.TransactionBytes
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		kind = ""
+	if err != nil || kind != "application/octet-stream" && kind != "text/plain" && kind != kindJSON {
+		return nil, problem(http.StatusUnsupportedMediaType, "media_type",
+			"send application/octet-stream, text/plain (hexadecimal) or application/json, not %q", printable(r.Header.Get("Content-Type")))
 	}
 	room := int64(0)
-	if kind == "text/plain" || kind == "application/json" {
+	if kind != "application/octet-stream" {
 		room = most + 4096 // two digits for a byte, and what stands around them
 	}
 	// writing this answer must outlive a slow upload, so the time is for reading only
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.timing.Request)) // unsupported by test recorders
 	body, err := readBody(http.MaxBytesReader(w, r.Body, most+room), r.ContentLength)
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, s.tooLarge()
-	case err != nil:
-		return nil, badRequest("bad_body", "the body can't be read: %v", err)
+	if err != nil {
+		return nil, s.badBody(w, err)
 	}
 	switch kind {
 	case "application/octet-stream":
 	case "text/plain":
 		body, err = unhex(bytes.TrimSpace(body))
-	case "application/json":
-		var given struct {
-			Raw string `json:"raw"`
-		}
+	case kindJSON:
+		var given rawTransaction
 		d := json.NewDecoder(bytes.NewReader(body))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&given); err != nil {
-			return nil, badRequest("bad_body", `the body is not JSON {"raw": "hexadecimal"}: %v`, err)
+			return nil, badRequest("bad_body", `the body is not JSON {"raw": "hexadecimal"}`)
 		}
 		body, err = unhex([]byte(given.Raw))
-	default:
-		return nil, problem(http.StatusUnsupportedMediaType, "media_type",
-			"send application/octet-stream, text/plain (hexadecimal) or application/json, not %q", r.Header.Get("Content-Type"))
 	}
 	switch {
 	case err != nil:
@@ -88,6 +78,27 @@ func (s *Server) readTransaction(w http.ResponseWriter, r *http.Request) ([]byte
 		return nil, s.tooLarge()
 	}
 	return body, nil
+}
+
+// A rawTransaction is a transaction as JSON.
+type rawTransaction struct {
+	Raw string `json:"raw"` // the raw bytes in hexadecimal
+}
+
+// badBody says why a body couldn't be read to its end. The connection can't be
+// used for another request then.
+func (s *Server) badBody(w http.ResponseWriter, err error) error {
+	w.Header().Set("Connection", "close")
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return s.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p := problem(http.StatusRequestTimeout, "slow_body", "the body didn't come within %d s", seconds(s.timing.Request))
+		p.Retryable = true
+		return p
+	}
+	return badRequest("bad_body", "the body ends before its time")
 }
 
 // trusted is how many bytes of a body are allocated because its header claims
@@ -198,9 +209,6 @@ func verdicts(tx *index.Transaction, decisions []index.Decision) []client.FrameV
 func badTransaction(err error) error { return badRequest("bad_transaction", "%v", err) }
 
 func (s *Server) getTransaction(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
 	txid, err := frame.ParseHash(r.PathValue("txid"))
 	if err != nil {
 		return badRequest("bad_id", "%q is no transaction id: %v", r.PathValue("txid"), err)
@@ -225,5 +233,5 @@ func (s *Server) getTransaction(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, reply)
+	return writeJSON(w, r, http.StatusOK, reply)
 }

@@ -25,7 +25,8 @@ import (
 // goroutines may use it.
 type Client struct {
 	HTTP     *http.Client
-	MaxReply int64 // bytes of one answer or one WebSocket frame that are accepted
+	MaxReply int64  // bytes of one answer, one WebSocket frame or one event of a stream that are accepted
+	Key      string // of the server, if it gave one with a quota of its own
 
 	base *url.URL
 }
@@ -63,7 +64,7 @@ func (c *Client) url(query url.Values, path ...string) *url.URL {
 }
 
 // call sends a request and reads the answer into out. A refusal is a *Problem.
-func (c *Client) call(ctx context.Context, method string, u *url.URL, mediaType string, body []byte, out any) error {
+func (c *Client) call(ctx context.Context, method string, u *url.URL, mediaType string, body []byte, out any, headers ...string) error {
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -71,6 +72,10 @@ func (c *Client) call(ctx context.Context, method string, u *url.URL, mediaType 
 	req.Header.Set("Accept", "application/json")
 	if mediaType != "" {
 		req.Header.Set("Content-Type", mediaType)
+	}
+	c.sign(req)
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
@@ -91,6 +96,21 @@ func (c *Client) call(ctx context.Context, method string, u *url.URL, mediaType 
 		return fmt.Errorf("read %s: %w", u.Path, err)
 	}
 	return nil
+}
+
+// sign shows the server's key, if there is one.
+func (c *Client) sign(req *http.Request) {
+	if c.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Key)
+	}
+}
+
+// signed returns the headers of a WebSocket handshake.
+func (c *Client) signed() http.Header {
+	if c.Key == "" {
+		return nil
+	}
+	return http.Header{"Authorization": {"Bearer " + c.Key}}
 }
 
 // problemOf reads why a request failed, whether the server or something on the
@@ -127,6 +147,7 @@ type MessageQuery struct {
 	Name    string // the same, of the address that the name has now
 	Peer    string // with Address or Name: only between the two; an address or name
 	Type    string
+	Text    string // words that the text has, all of them; one that ends in * stands for all that begin so
 	State   string // seen, confirmed, refused; empty: seen and confirmed
 	After   string // cursor: what follows it in the list
 	Before  string // cursor: what stands before it in the list
@@ -137,7 +158,7 @@ type MessageQuery struct {
 func (q MessageQuery) values() url.Values {
 	v := url.Values{}
 	for name, value := range map[string]string{
-		"address": q.Address, "name": q.Name, "peer": q.Peer, "type": q.Type, "state": q.State, "after": q.After, "before": q.Before,
+		"address": q.Address, "name": q.Name, "peer": q.Peer, "type": q.Type, "q": q.Text, "state": q.State, "after": q.After, "before": q.Before,
 	} {
 		if value != "" {
 			v.Set(name, value)
@@ -161,26 +182,39 @@ func (c *Client) Messages(ctx context.Context, q MessageQuery) (*MessagePage, er
 // failed or nothing follows. Before is not used.
 func (c *Client) AllMessages(ctx context.Context, q MessageQuery) iter.Seq2[Message, error] {
 	q.Before = ""
-	return func(yield func(Message, error) bool) {
-		for {
-			page, err := c.Messages(ctx, q)
+	return all(q.After, func(after string) ([]Message, string, bool, error) {
+		q.After = after
+		page, err := c.Messages(ctx, q)
+		if err != nil {
+			return nil, "", false, err
+		}
+		return page.Items, page.Next, page.Complete, nil
+	})
+}
+
+// all yields the items of the pages of a list.
+func all[T any](after string, get func(after string) (items []T, next string, complete bool, err error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		for at := after; ; {
+			items, next, complete, err := get(at)
 			if err != nil {
-				yield(Message{}, err)
+				yield(none, err)
 				return
 			}
-			for _, m := range page.Items {
-				if !yield(m, nil) {
+			for _, item := range items {
+				if !yield(item, nil) {
 					return
 				}
 			}
-			if page.Complete {
+			if complete {
 				return
 			}
-			if page.Next == "" || page.Next == q.After {
-				yield(Message{}, errors.New("the server's pages of messages don't end"))
+			if next == "" || next == at {
+				yield(none, errors.New("the server's pages don't end"))
 				return
 			}
-			q.After = page.Next
+			at = next
 		}
 	}
 }
@@ -210,25 +244,25 @@ func (c *Client) Transaction(ctx context.Context, txid string) (*Transaction, er
 	return get[Transaction](ctx, c, nil, "v1", "transactions", txid)
 }
 
-// Events asks for a page of the log after a cursor; empty: from its start. limit
-// 0 is the server's default.
-func (c *Client) Events(ctx context.Context, after string, limit int) (*EventPage, error) {
-	q := url.Values{}
-	if after != "" {
-		q.Set("after", after)
-	}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
-	}
-	return get[EventPage](ctx, c, q, "v1", "events")
-}
-
 // Submit hands a raw transaction to the server for the network. Handing in the
 // same twice does no harm. It fails with a *Problem of CodeRefused when the node
 // won't have it.
 func (c *Client) Submit(ctx context.Context, raw []byte) (*Submitted, error) {
 	out := &Submitted{}
 	err := c.call(ctx, http.MethodPost, c.url(nil, "v1", "transactions"), "application/octet-stream", raw, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SubmitOnce is Submit with an Idempotency-Key, a text chosen for this transaction:
+// asked again with the same key, the server gives the answer of the first time
+// without handing the transaction in again. It fails with a *Problem of code
+// idempotency_conflict when the key was used for other bytes.
+func (c *Client) SubmitOnce(ctx context.Context, raw []byte, key string) (*Submitted, error) {
+	out := &Submitted{}
+	err := c.call(ctx, http.MethodPost, c.url(nil, "v1", "transactions"), "application/octet-stream", raw, out, "Idempotency-Key", key)
 	if err != nil {
 		return nil, err
 	}

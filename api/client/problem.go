@@ -28,6 +28,7 @@ const (
 	CodeShutdown      = "shutting_down"
 	CodeLimit         = "limit"           // a subscription reached the limit it asked for
 	CodeTooManyFaults = "too_many_faults" // a WebSocket asked again and again for what can't be
+	CodeQuota         = "quota"           // the quota is used up: wait RetryAfter
 )
 
 func (p *Problem) Error() string {

@@ -13,12 +13,27 @@ type Limits struct {
 	PageMax          int   `json:"page_max"`          // items
 	TransactionBytes int64 `json:"transaction_bytes"` // of one raw transaction
 	FrameBytes       int64 `json:"frame_bytes"`       // of one WebSocket frame from a client
-	Connections      int   `json:"connections"`       // WebSockets at one time
+	Connections      int   `json:"connections"`       // WebSockets and streams at one time
 	Subscriptions    int   `json:"subscriptions"`     // of one connection
 	Filters          int   `json:"filters"`           // of one subscription
 	FilterValues     int   `json:"filter_values"`     // of one list in a filter
 	QueueBytes       int   `json:"queue_bytes"`       // waiting for one connection
 	Requests         int   `json:"requests"`          // a second, on one WebSocket; more are read later
+	Values           int   `json:"values"`            // of all filters of one WebSocket together
+	ValueBytes       int   `json:"value_bytes"`       // of one value in a filter
+	IDBytes          int   `json:"id_bytes"`          // of the id of a request
+
+	Quota             Quota `json:"quota"`              // of each address: IPv4 whole, IPv6 its /64
+	PrefixConnections int   `json:"prefix_connections"` // WebSockets and streams at one time from one such address
+	URIBytes          int   `json:"uri_bytes"`          // of path and query together
+}
+
+// A Quota is how much may be asked in a time, by cost: each route says what a
+// request costs. It comes back evenly, so that all of it may be used at once
+// after a pause.
+type Quota struct {
+	Units   int `json:"units"`
+	Seconds int `json:"seconds"`
 }
 
 // A Registration is an address that operations must pay, from a height on.
@@ -178,8 +193,52 @@ type Address struct {
 	PrimaryName string `json:"primary_name,omitempty"` // of the names now valid the one held longest without a break
 	Names       []Name `json:"names"`
 	PublicKey   string `json:"public_key,omitempty"` // proved by a confirmed valid frame, in hexadecimal
-	Peers       []Peer `json:"peers"`
-	Tip         Tip    `json:"tip"`
+	// Keys are the messages by which the address published keys to encrypt to,
+	// newest first, whole: [Verify] checks each.
+	Keys  []Message `json:"keys"`
+	Peers []Peer    `json:"peers"`
+	Tip   Tip       `json:"tip"`
+}
+
+// A Conversation is what passed between an address and one other.
+type Conversation struct {
+	Peer     string  `json:"peer"`                // address of the other; the address itself for notes to oneself
+	PeerName string  `json:"peer_name,omitempty"` // its primary name
+	Last     Message `json:"last"`                // that arrived last, of those that count
+	Sent     int64   `json:"sent"`                // messages that count, by the address
+	Received int64   `json:"received"`            // messages that count, by the other
+}
+
+// A ConversationPage is a part of the conversations of an address, by their last
+// message, newest first. Next continues the list when given as "after".
+type ConversationPage struct {
+	Address  string         `json:"address"`
+	Items    []Conversation `json:"items"`
+	Next     string         `json:"next,omitempty"`
+	Complete bool           `json:"complete"` // nothing follows
+	Tip      Tip            `json:"tip"`
+}
+
+// A Coin is an output that pays an address and that no transaction which the
+// index keeps spends. The index keeps only transactions with frames: a coin that
+// was spent by another is still listed.
+type Coin struct {
+	TxID     string `json:"txid"`
+	Output   uint32 `json:"vout"`
+	Satoshis uint64 `json:"satoshis"`
+	Height   int32  `json:"height"` // -1 while unconfirmed
+	Coinbase bool   `json:"coinbase,omitempty"`
+}
+
+// A CoinPage is a part of the coins of an address. Next continues the list when
+// given as "after". All coins of one transaction stand in one page, which may
+// exceed its limit for that.
+type CoinPage struct {
+	Address  string `json:"address"`
+	Items    []Coin `json:"items"`
+	Next     string `json:"next,omitempty"`
+	Complete bool   `json:"complete"` // nothing follows
+	Tip      Tip    `json:"tip"`
 }
 
 // A MessagePage is a part of a list of messages. Next continues the list when
@@ -268,7 +327,30 @@ type Event struct {
 // follows now belongs to another address, or (To empty) to none.
 const SubscriptionMoved = "subscription.moved"
 
-// An EventPage is a part of the log.
+// A Bye is the last thing said on a stream that the server ends, in SSE as the
+// event "bye", in NDJSON as {"bye": ...}. A stream that ends without it and before
+// its end was cut off.
+type Bye struct {
+	Code      string `json:"code"`
+	Detail    string `json:"detail,omitempty"`
+	Reconnect bool   `json:"reconnect"` // whether coming again, after the last cursor, can help
+	AfterMS   int64  `json:"after_ms,omitempty"`
+	Cursor    string `json:"cursor,omitempty"` // where to go on; with cursor_expired where the present history starts
+}
+
+// A CaughtUp says on a stream that history has been told up to a cursor: what
+// follows is live.
+type CaughtUp struct {
+	Cursor string `json:"cursor"`
+}
+
+// A Status is the answer of /healthz and /readyz.
+type Status struct {
+	Status string `json:"status"` // ok, ready
+}
+
+// An EventPage is a part of the log. It may hold fewer events than its limit, even
+// none, and not be the last.
 type EventPage struct {
 	Items    []Event `json:"items"`
 	Next     string  `json:"next"` // give as "after"

@@ -27,7 +27,16 @@ type Filter struct {
 	Type       []string `json:"type,omitempty"`       // of messages
 	Encryption []string `json:"encryption,omitempty"` // of messages
 	State      []string `json:"state,omitempty"`      // seen, confirmed, refused; none: seen and confirmed
-	Blocks     bool     `json:"blocks,omitempty"`     // events of blocks; stands alone in its filter
+	Blocks     bool     `json:"blocks,omitempty"`     // events of blocks; with it only the heights can be set
+
+	// Bounds of the block that the message or record is in, both inclusive; 0: no
+	// bound. One that is in no block stands where it is judged: at the height after
+	// the tip and the median time of the tip. One that was dropped stands nowhere,
+	// and whoever may have been told of it hears of that.
+	Since     int64 `json:"since,omitempty"` // Unix seconds, as in Message.BlockTime
+	Until     int64 `json:"until,omitempty"` // Unix seconds
+	MinHeight int32 `json:"min_height,omitempty"`
+	MaxHeight int32 `json:"max_height,omitempty"`
 }
 
 // A Request is one frame from a client. Type is one of: hello, sub, mod, unsub,
@@ -42,7 +51,7 @@ type Request struct {
 	Limit  int      `json:"limit,omitempty"`  // sub: close it after so many events of history
 	Sub    string   `json:"sub,omitempty"`    // mod, unsub: the subscription
 	Add    []Filter `json:"add,omitempty"`    // mod: filters that match from now on
-	Remove []Filter `json:"remove,omitempty"` // mod: filters to drop, as they were given
+	Remove []Filter `json:"remove,omitempty"` // mod: filters to drop: with the same values, in any order
 	Tx     string   `json:"tx,omitempty"`     // pub: raw transaction, in hexadecimal
 	Client string   `json:"client,omitempty"` // hello: name and version of the program
 }
@@ -58,7 +67,7 @@ type Reply struct {
 
 	// caught_up, with Sub and Cursor; closed by a limit.
 	Complete bool              `json:"complete,omitempty"` // nothing was left out
-	Names    map[string]string `json:"names,omitempty"`    // caught_up: address of each name followed
+	Names    map[string]string `json:"names,omitempty"`    // caught_up, ok of a mod: address of each name followed; empty for nobody's
 
 	// err, closed, bye.
 	Code         string `json:"code,omitempty"`
