@@ -8,7 +8,7 @@ import (
 
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
-	"github.com/metaim/metaim/internal/safetext"
+	"github.com/metaim/metaim/improtocol/seal"
 	"github.com/metaim/metaim/signer"
 )
 
@@ -18,7 +18,9 @@ type Account struct {
 	Key    signer.Key
 	Keys   []signer.Entry // all that are unlocked
 	Wallet *signer.Wallet
-	last   uint64 // time stamp of the last frame signed
+
+	last    uint64   // time stamp of the last frame signed
+	earlier [][]byte // transactions that an earlier run built and this one submitted
 }
 
 // Open returns the account of a key, and submits what an earlier run built and
@@ -29,14 +31,40 @@ func (u *Person) Open(ctx context.Context, key signer.Key, keys []signer.Entry, 
 		if err := a.Submit(ctx, frame.HashOf(raw), raw); err != nil {
 			return nil, fmt.Errorf("a transaction built earlier: %w", err)
 		}
+		a.earlier = append(a.earlier, raw)
 	}
 	return a, nil
 }
 
 // TimeStamp returns the time in Unix milliseconds, always later than before.
 func (a *Account) TimeStamp() uint64 {
-	a.last = max(a.last+1, uint64(time.Now().UnixMilli()))
-	return a.last
+	return a.timeStamps(1)
+}
+
+// timeStamps takes n time stamps in a row and returns the first.
+func (a *Account) timeStamps(n int) uint64 {
+	first := max(a.last+1, uint64(time.Now().UnixMilli()))
+	a.last = first + uint64(n) - 1
+	return first
+}
+
+// Opener opens messages with all keys that are unlocked, and their secrets.
+func (a *Account) Opener() *Opener {
+	return &Opener{Network: a.Network, Keys: signer.DecryptionKeys(a.Keys)}
+}
+
+// shared finds what is shared under a label: of the account's own key first.
+func (a *Account) shared(label string) (*seal.Shared, bool) {
+	var found *seal.Shared
+	for _, e := range a.Keys {
+		for _, s := range e.Secrets {
+			shared, ok := s.Secret.Shared()
+			if ok && s.Label == label && (found == nil || e.KeyHash == a.Key.KeyHash()) {
+				found = &shared
+			}
+		}
+	}
+	return found, found != nil
 }
 
 // Source returns what the account signs as: its primary name, else its address.
@@ -69,16 +97,8 @@ func (a *Account) Pay(ctx context.Context, q signer.Request) (frame.Hash, error)
 // coins are free again; when nobody decided it stays pending and the next run
 // submits it again.
 func (a *Account) Submit(ctx context.Context, id frame.Hash, raw []byte) error {
-	_, err := a.Client.Submit(ctx, raw)
-	if err == nil {
-		return a.Wallet.Accept(id)
-	}
-	var p *client.Problem
-	if errors.As(err, &p) && !p.Retryable {
-		_, release := a.Wallet.Release(id)
-		return errors.Join(fmt.Errorf("not sent: %s", safetext.Line(p.Detail)), release)
-	}
-	return fmt.Errorf("transaction %s is kept and submitted with the next command: %w", id, err)
+	_, err := a.submit(ctx, id, raw)
+	return err
 }
 
 // Confirmed waits until a transaction is in a block that the server has indexed.
