@@ -281,27 +281,18 @@ func (d *demo) messages(ctx context.Context, alice, bob *account) error {
 func (d *demo) send(ctx context.Context, alice *account, picture []byte) error {
 	for _, m := range []struct {
 		what  string
-		draft draft
-		flags sendFlags
+		draft messenger.Draft
 	}{
-		{"a text", draft{body: []byte(demoText), kind: improtocol.Text}, sendFlags{encrypt: improtocol.Plain}},
-		{"a picture", draft{body: picture, kind: "image/png", file: "sunset.png"}, sendFlags{encrypt: improtocol.Plain}},
-		{"an encrypted text", draft{body: []byte(demoSecret), kind: improtocol.Text}, sendFlags{encrypt: improtocol.ECC}},
+		{"a text", messenger.Draft{Body: []byte(demoText), Type: improtocol.Text}},
+		{"a picture", messenger.Draft{Body: picture, Type: "image/png", FileName: "sunset.png"}},
+		{"an encrypted text", messenger.Draft{Body: []byte(demoSecret), Type: improtocol.Text, Encryption: improtocol.ECC}},
 	} {
-		to, err := alice.Resolve(ctx, "bob")
+		m.draft.To = []string{"bob"}
+		sent, err := alice.Send(ctx, m.draft, nil)
 		if err != nil {
 			return err
 		}
-		if m.flags.encrypt == improtocol.ECC {
-			if to, err = alice.WithKey(ctx, to); err != nil {
-				return err
-			}
-		}
-		txid, err := alice.sendOne(ctx, m.flags, "alice", []messenger.Party{to}, m.draft)
-		if err != nil {
-			return err
-		}
-		d.say("alice", "sends %s in %s", m.what, txid)
+		d.say("alice", "sends %s in %s", m.what, sent.TxIDs[0])
 	}
 	return nil
 }

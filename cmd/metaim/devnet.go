@@ -22,7 +22,7 @@ import (
 
 const defaultDevnet = "127.0.0.1:8790"
 
-var devnetSetting = setting{"devnet", "METAIM_DEVNET", "http://" + defaultDevnet, "control address of the devnet"}
+var devnetSetting = setting{flag: "devnet", variable: "METAIM_DEVNET", fallback: "http://" + defaultDevnet, usage: "control address of the devnet", check: checkServer}
 
 func newDevnet(p *program) *cobra.Command {
 	var dir, listen string

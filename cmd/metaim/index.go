@@ -13,7 +13,7 @@ import (
 )
 
 // quietSetting is logSetting for commands whose output is read by a person.
-var quietSetting = setting{"log", "METAIM_LOG", "warn", "debug, info, warn or error"}
+var quietSetting = setting{flag: "log", variable: "METAIM_LOG", fallback: "warn", usage: "debug, info, warn or error", check: checkLevel}
 
 func newIndex(p *program) *cobra.Command {
 	var until int32

@@ -18,11 +18,12 @@ import (
 func newKey(p *program) *cobra.Command {
 	c := &cobra.Command{Use: "key", Short: "Make, import and list keys, and get coins for them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	for _, sub := range []*cobra.Command{newKeyNew(p), newKeyImport(p), newKeyList(p), newKeyExport(p), newKeyRemove(p), newKeyFund(p), newKeyReceive(p)} {
+	for _, sub := range []*cobra.Command{newKeyNew(p), newKeyImport(p), newKeyList(p), newKeyExport(p), newKeyRemove(p), newKeyFund(p), newKeyReceive(p), newKeyPublish(p)} {
 		networkSetting.add(sub)
 		homeSetting.add(sub)
 		c.AddCommand(sub)
 	}
+	c.AddCommand(newKeyShare(p))
 	return c
 }
 
@@ -118,6 +119,8 @@ type listedKey struct {
 	Address   string `json:"address"`
 	PublicKey string `json:"public_key"`
 	Created   string `json:"created"`
+
+	Secrets []listedSecret `json:"secrets,omitempty"` // what else opens messages
 }
 
 func newKeyList(p *program) *cobra.Command {
@@ -152,11 +155,15 @@ func newKeyList(p *program) *cobra.Command {
 
 func (k *keyring) print(e signer.PublicEntry, asJSON bool) error {
 	l := listedKey{Label: e.Label, Address: k.network.Address(e.KeyHash), PublicKey: hex.EncodeToString(e.PublicKey),
-		Created: e.Created.Format(time.RFC3339)}
+		Created: e.Created.Format(time.RFC3339), Secrets: listSecrets("", e.Secrets)}
 	if asJSON {
 		return json.NewEncoder(k.program.out).Encode(l)
 	}
-	_, err := fmt.Fprintf(k.program.out, "%-16s %s\n", safetext.Line(l.Label), l.Address)
+	more := ""
+	if len(e.Secrets) > 0 {
+		more = "  " + safetext.Line(typesOf(e.Secrets))
+	}
+	_, err := fmt.Fprintf(k.program.out, "%-16s %s%s\n", safetext.Line(l.Label), l.Address, more)
 	return err
 }
 
@@ -181,7 +188,8 @@ func newKeyExport(p *program) *cobra.Command {
 }
 
 func newKeyRemove(p *program) *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	c := &cobra.Command{
 		Use:   "remove LABEL",
 		Short: "Forget a key; its coins and names are lost unless it is kept elsewhere",
 		Args:  cobra.ExactArgs(1),
@@ -197,9 +205,18 @@ func newKeyRemove(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return ring.store.Remove(cmd.Context(), passphrase, args[0])
+			if all {
+				return ring.store.RemoveAll(cmd.Context(), passphrase, args[0])
+			}
+			err = ring.store.Remove(cmd.Context(), passphrase, args[0])
+			if has := (*signer.SecretsError)(nil); errors.As(err, &has) {
+				return fmt.Errorf("%w, with --with-secrets", err)
+			}
+			return err
 		},
 	}
+	c.Flags().BoolVar(&all, "with-secrets", false, "forget its private keys of HPKE and RSA, and what is shared, too")
+	return c
 }
 
 func newKeyFund(p *program) *cobra.Command {
@@ -257,20 +274,9 @@ func newKeyReceive(p *program) *cobra.Command {
 
 // receive shows the wallet a transaction and prints what came with it.
 func (k *keyring) receive(ctx context.Context, raw []byte) error {
-	entries, err := k.unlock()
+	added, err := k.addCoins(ctx, raw)
 	if err != nil {
 		return err
-	}
-	wallet, err := k.wallet(ctx, entries)
-	if err != nil {
-		return err
-	}
-	added, err := wallet.Add(raw)
-	if err := errors.Join(err, wallet.Close()); err != nil {
-		return err
-	}
-	if added.Coins == 0 {
-		return fmt.Errorf("transaction %s pays none of the keys: %s", added.TxID, k.labels(entries))
 	}
 	_, err = fmt.Fprintf(k.program.out, "received %d satoshis in %s\n", added.Satoshis, added.TxID)
 	return err

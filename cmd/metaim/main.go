@@ -34,6 +34,7 @@ type program struct {
 	out    io.Writer // what was asked for
 	err    io.Writer // all the rest
 	getenv func(string) string
+	file   map[string]fileValue // of the settings; nil: there is none
 }
 
 // A usageError says that the command was asked for wrongly.
@@ -66,7 +67,7 @@ func run(ctx context.Context, args []string, p *program) int {
 // isCobraUsage tells cobra's own complaints about a command line, which have no
 // type.
 func isCobraUsage(err error) bool {
-	for _, start := range []string{"unknown command", "required flag"} {
+	for _, start := range []string{"unknown command", "required flag", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), start) {
 			return true
 		}
@@ -85,12 +86,33 @@ func newRoot(p *program) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentFlags().String(configFlag, "", "file of settings ["+configVariable+"] (default: metaim/metaim.toml in the user's folder of settings)")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return prepare(cmd, p) }
 	for _, command := range commands {
 		root.AddCommand(command(p))
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // ours is completion.go
 	asUsage(root)
+	addCompletions(root, p)
 	return root
+}
+
+// noSettings marks commands that read no settings: a file that is wrong must not
+// keep anyone from mending it.
+const noSettings = "metaim_no_settings"
+
+// noJSON marks commands that have no --json, with the reason.
+const noJSON = "metaim_no_json"
+
+// prepare reads and checks the settings before a command runs.
+func prepare(cmd *cobra.Command, p *program) error {
+	if cmd.Annotations[noSettings] != "" || cmd.Name() == "help" || cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
+		return nil
+	}
+	if err := loadSettings(cmd, p); err != nil {
+		return err
+	}
+	return checkSettings(cmd, p)
 }
 
 // asUsage makes a wrong number of arguments, of any command, a usage error.
@@ -114,14 +136,26 @@ var commands = []func(*program) *cobra.Command{
 	newServe,
 	newDevnet,
 	newKey,
+	newWallet,
 	newName,
+	newPeer,
 	newSend,
+	newOutbox,
 	newInbox,
+	newShow,
+	newSave,
 	newWatch,
+	newChat,
+	newContact,
 	newFrame,
 	newIndex,
+	newProof,
 	newState,
 	newAudit,
 	newExport,
+	newBroadcast,
+	newConfig,
+	newCompletion,
+	newMan,
 	newVersion,
 }

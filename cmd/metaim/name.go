@@ -11,24 +11,40 @@ import (
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/safetext"
 	"github.com/metaim/metaim/nprotocol"
-	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
 	"golang.org/x/text/unicode/norm"
 )
 
 func newName(p *program) *cobra.Command {
-	c := &cobra.Command{Use: "name", Short: "Register, show, transfer and delete names", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	for _, sub := range []*cobra.Command{newNameRegister(p), newNameShow(p), newNameTransfer(p), newNameDelete(p)} {
+	c := &cobra.Command{Use: "name", Short: "Register, renew, show, transfer and delete names",
+		Long: `Registers names to the addresses of your keys, renews, shows, transfers and
+deletes them. A name is held for 365 days; whoever has names is reminded on
+standard error, once a day, when one expires within 30 days.`,
+		Example: "  metaim name list\n  metaim name show alice",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	for _, sub := range []*cobra.Command{newNameRegister(p), newNameRenew(p), newNameList(p), newNameShow(p), newNameHistory(p),
+		newNameTransfer(p), newNameAccept(p), newNameSubmit(p), newNameDelete(p)} {
 		addPersonFlags(sub)
 		c.AddCommand(sub)
 	}
 	return c
 }
 
+// recordFlags are the flags of commands that send a record.
+type recordFlags struct {
+	from         string
+	wait, asJSON bool
+}
+
+func (f *recordFlags) add(c *cobra.Command, from string) {
+	c.Flags().StringVar(&f.from, "from", "", "label of the key that "+from)
+	c.Flags().BoolVar(&f.wait, "wait", false, "wait until it is in a block")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+}
+
 func newNameRegister(p *program) *cobra.Command {
-	var from string
-	var wait bool
+	var f recordFlags
 	c := &cobra.Command{
 		Use:   "register NAME",
 		Short: "Register a name to a key's address for 365 days, or renew it",
@@ -41,18 +57,40 @@ holds the name for 365 days; registering it again to the same address renews it.
 			if err := nprotocol.CheckName(name); err != nil {
 				return usageError{err}
 			}
-			return withAccount(cmd, p, from, func(ctx context.Context, a *account) error {
-				r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Register, Name: name, Address: a.Key.KeyHash()}
+			return withAccount(cmd, p, f.from, func(ctx context.Context, a *account) error {
 				if err := a.free(ctx, name); err != nil {
 					return err
 				}
-				return a.record(ctx, r, wait, a.Key.Private())
+				return a.registerName(ctx, name, f)
 			})
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "label of the key that will hold the name and pays (default: the only key)")
-	c.Flags().BoolVar(&wait, "wait", false, "wait until it is in a block")
+	f.add(c, "will hold the name and pays (default: the only key)")
 	return c
+}
+
+func newNameRenew(p *program) *cobra.Command {
+	var f recordFlags
+	c := &cobra.Command{
+		Use:   "renew NAME",
+		Short: "Hold a name for another 365 days",
+		Long: `Registers a name that one of your keys holds again: it then runs 365 days from
+the block that holds the renewal.`,
+		Example: "  metaim name renew alice",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withHolder(cmd, p, f.from, args[0], func(ctx context.Context, a *account) error {
+				return a.registerName(ctx, args[0], f)
+			})
+		},
+	}
+	f.add(c, "holds the name and pays (default: the one that holds it)")
+	return c
+}
+
+func (a *account) registerName(ctx context.Context, name string, f recordFlags) error {
+	r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Register, Name: name, Address: a.Key.KeyHash()}
+	return a.signAndSend(ctx, r, f, a.Key.Private())
 }
 
 // checkNew brings a name into the form that looks the same everywhere (NFC), and
@@ -78,7 +116,8 @@ func (p *program) checkNew(name string) string {
 	return normal
 }
 
-// free says when somebody else holds the name: the operation would be refused.
+// free says when somebody else holds the name, or is about to: the operation
+// would be refused.
 func (a *account) free(ctx context.Context, name string) error {
 	n, err := a.Client.Name(ctx, name)
 	var problem *client.Problem
@@ -88,8 +127,14 @@ func (a *account) free(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if n.State == client.NameValid && n.Address != a.Network.Address(a.Key.KeyHash()) {
-		return fmt.Errorf("name %q is %s's until %s", name, n.Address, clock(n.ExpiresAt*1000))
+	own := a.Network.Address(a.Key.KeyHash())
+	if n.State == client.NameValid && n.Address != own {
+		return fmt.Errorf("name %q is %s's until %s", name, safetext.Line(n.Address), clock(n.ExpiresAt*1000))
+	}
+	for _, r := range n.Pending {
+		if n.State != client.NameValid && r.Operation == string(nprotocol.Register) && r.Verdict == string(frame.Valid) && r.Address != own {
+			return fmt.Errorf("name %q is being registered by %s, in no block yet", name, safetext.Line(r.Address))
+		}
 	}
 	return nil
 }
@@ -106,48 +151,6 @@ func (a *account) holds(ctx context.Context, name string) error {
 	return nil
 }
 
-// record signs a record and sends it with its payment to the registration
-// address.
-func (a *account) record(ctx context.Context, r *nprotocol.Record, wait bool, keys ...frame.PrivateKey) error {
-	to, err := a.registration()
-	if err != nil {
-		return err
-	}
-	r.TimeStamp = fmt.Sprint(a.TimeStamp())
-	if err := r.Sign(a.Network, keys...); err != nil {
-		return err
-	}
-	script, err := r.AppendScript(nil, a.Network, frame.Pushes)
-	if err != nil {
-		return err
-	}
-	txid, err := a.Pay(ctx, signer.Request{Script: script, Pay: []signer.Output{{KeyHash: to, Satoshis: 1}}})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.program.out, "%s %q sent in %s\n", r.Operation, r.Name, txid)
-	if !wait {
-		fmt.Fprintln(a.program.err, "metaim: it counts once it is in a block")
-		return nil
-	}
-	return a.Confirmed(ctx, txid)
-}
-
-// registration returns the registration address in force for names.
-func (a *account) registration() (frame.KeyHash, error) {
-	list := a.Info.Registration.Names
-	if len(list) == 0 {
-		return frame.KeyHash{}, errors.New("the server names no registration address")
-	}
-	to := list[0]
-	for _, g := range list {
-		if a.Info.Tip.Height+1 >= g.FromHeight {
-			to = g
-		}
-	}
-	return a.Network.ParseAddress(to.Address)
-}
-
 // withAccount connects, unlocks and runs something, and closes what it opened.
 func withAccount(cmd *cobra.Command, p *program, from string, do func(context.Context, *account) error) error {
 	u, err := connect(cmd, p)
@@ -161,81 +164,90 @@ func withAccount(cmd *cobra.Command, p *program, from string, do func(context.Co
 	return errors.Join(do(cmd.Context(), a), a.Wallet.Close())
 }
 
-func newNameTransfer(p *program) *cobra.Command {
-	var from, to string
-	var wait bool
-	c := &cobra.Command{
-		Use:     "transfer NAME",
-		Short:   "Transfer a name from one key of this machine to another",
-		Example: "  metaim name transfer alice --from alice --to carol",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return withAccount(cmd, p, from, func(ctx context.Context, a *account) error {
-				heir, err := a.ring.find(to)
-				if err != nil {
-					return err
-				}
-				if err := a.holds(ctx, args[0]); err != nil {
-					return err
-				}
-				for _, e := range a.Keys {
-					if e.KeyHash == heir.KeyHash {
-						r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Transfer, Name: args[0],
-							Address: a.Key.KeyHash(), NewAddress: heir.KeyHash}
-						return a.record(ctx, r, wait, a.Key.Private(), e.Key.Private())
-					}
-				}
-				return fmt.Errorf("there is no key %q", to)
-			})
-		},
+// withHolder is withAccount for the key that holds a name: the one named, or the
+// one of this machine that does.
+func withHolder(cmd *cobra.Command, p *program, from, name string, do func(context.Context, *account) error) error {
+	u, err := connect(cmd, p)
+	if err != nil {
+		return err
 	}
-	c.Flags().StringVar(&from, "from", "", "label of the key that holds the name and pays (default: the only key)")
-	c.Flags().StringVar(&to, "to", "", "label of the key that gets it")
-	c.Flags().BoolVar(&wait, "wait", false, "wait until it is in a block")
-	_ = c.MarkFlagRequired("to")
-	return c
+	if from == "" {
+		if from, err = u.holderLabel(cmd.Context(), name); err != nil {
+			return err
+		}
+	}
+	a, err := u.unlock(cmd.Context(), from)
+	if err != nil {
+		return err
+	}
+	err = a.holds(cmd.Context(), name)
+	if err == nil {
+		err = do(cmd.Context(), a)
+	}
+	return errors.Join(err, a.Wallet.Close())
+}
+
+// holderLabel finds the key of this machine that holds a name.
+func (u *person) holderLabel(ctx context.Context, name string) (string, error) {
+	holder, err := u.Resolve(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	keys, err := u.ring.store.List()
+	if err != nil {
+		return "", err
+	}
+	for _, e := range keys {
+		if e.KeyHash == holder.Address {
+			return e.Label, nil
+		}
+	}
+	return "", fmt.Errorf("name %q is %s's, which is none of the keys here", name, u.Network.Address(holder.Address))
 }
 
 func newNameDelete(p *program) *cobra.Command {
-	var from string
-	var wait bool
+	var f recordFlags
+	var yes bool
 	c := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a name: it is free for anyone then",
-		Args:  cobra.ExactArgs(1),
+		Long: `Deletes a name that one of your keys holds. It is free for anyone then, and what
+people send to it doesn't reach you. On a terminal you are asked; --yes goes
+without.`,
+		Example: "  metaim name delete alice --yes",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withAccount(cmd, p, from, func(ctx context.Context, a *account) error {
-				if err := a.holds(ctx, args[0]); err != nil {
+			return withHolder(cmd, p, f.from, args[0], func(ctx context.Context, a *account) error {
+				question := fmt.Sprintf("Delete the name %q? Anyone may register it then.", args[0])
+				if err := p.agree(question, yes || !p.canAsk()); err != nil {
 					return err
 				}
 				r := &nprotocol.Record{Protocol: frame.N, Operation: nprotocol.Delete, Name: args[0], Address: a.Key.KeyHash()}
-				return a.record(ctx, r, wait, a.Key.Private())
+				return a.signAndSend(ctx, r, f, a.Key.Private())
 			})
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "label of the key that holds the name (default: the only key)")
-	c.Flags().BoolVar(&wait, "wait", false, "wait until it is in a block")
+	f.add(c, "holds the name (default: the one that does)")
+	c.Flags().BoolVar(&yes, "yes", false, "don't ask")
 	return c
 }
 
 func newNameShow(p *program) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "show NAME",
-		Short: "Show who holds a name, since when and until when",
-		Args:  cobra.ExactArgs(1),
+		Use:     "show NAME",
+		Short:   "Show who holds a name, since when and until when",
+		Long:    "Shows who holds a name, since which block, until when, and what is pending for it.",
+		Example: "  metaim name show alice",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u, err := connect(cmd, p)
 			if err != nil {
 				return err
 			}
 			n, err := u.Client.Name(cmd.Context(), args[0])
-			var problem *client.Problem
-			if errors.As(err, &problem) && problem.Code == client.CodeNotFound {
-				return fmt.Errorf("name %q is not registered", args[0])
-			}
 			if err != nil {
-				return err
+				return notRegistered(args[0], err)
 			}
 			if asJSON {
 				return json.NewEncoder(p.out).Encode(n)
@@ -247,14 +259,75 @@ func newNameShow(p *program) *cobra.Command {
 	return c
 }
 
+func notRegistered(name string, err error) error {
+	var problem *client.Problem
+	if errors.As(err, &problem) && problem.Code == client.CodeNotFound {
+		return fmt.Errorf("name %q is not registered", name)
+	}
+	return err
+}
+
 func (p *program) printName(n client.Name) error {
-	fmt.Fprintf(p.out, "%s is %s\n", safetext.Line(n.Name), n.State)
+	fmt.Fprintf(p.out, "%s is %s\n", safetext.Line(n.Name), safetext.Line(n.State))
 	if n.Address != "" {
-		fmt.Fprintf(p.out, "  address     %s\n  since block %d\n  registered  %s\n  expires     %s\n",
-			n.Address, n.Since.Height, clock(n.RegisteredAt*1000), clock(n.ExpiresAt*1000))
+		fmt.Fprintf(p.out, "  address     %s\n", safetext.Line(n.Address))
+		if n.Since != nil {
+			fmt.Fprintf(p.out, "  since block %d\n", n.Since.Height)
+		}
+		fmt.Fprintf(p.out, "  registered  %s\n  expires     %s\n", clock(n.RegisteredAt*1000), clock(n.ExpiresAt*1000))
 	}
 	for _, r := range n.Pending {
-		fmt.Fprintf(p.out, "  pending     %s by %s (%s)\n", r.Operation, r.Address, r.Verdict)
+		fmt.Fprintf(p.out, "  pending     %s by %s (%s)\n", safetext.Line(r.Operation), safetext.Line(r.Address), safetext.Line(r.Verdict))
 	}
 	return nil
+}
+
+func newNameHistory(p *program) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "history NAME",
+		Short: "List every operation on a name, refused ones too",
+		Long: `Lists every operation on a name in the order in which the server met them, refused
+ones too, with what the rules say of each.`,
+		Example: "  metaim name history alice",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			u, err := connect(cmd, p)
+			if err != nil {
+				return err
+			}
+			h, err := u.Client.NameHistory(cmd.Context(), args[0])
+			if err == nil && len(h.Items) == 0 {
+				err = &client.Problem{Code: client.CodeNotFound}
+			}
+			if err != nil {
+				return notRegistered(args[0], err)
+			}
+			if asJSON {
+				return json.NewEncoder(p.out).Encode(h)
+			}
+			return p.printHistory(h)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (p *program) printHistory(h *client.History) error {
+	t := p.table(">block", "time", "operation", "verdict", "address", "transaction")
+	for _, r := range h.Items {
+		height, when := "-", "unconfirmed"
+		if r.Height >= 0 {
+			height, when = fmt.Sprint(r.Height), clock(r.BlockTime*1000)
+		}
+		address := r.Address
+		if r.NewAddress != "" {
+			address += " to " + r.NewAddress
+		}
+		t.row(height, when, safetext.Line(r.Operation), safetext.Line(r.Verdict), safetext.Line(address), safetext.Line(r.TxID))
+	}
+	if !h.Complete {
+		fmt.Fprintln(p.err, "metaim: there are older operations, which the server doesn't list")
+	}
+	return t.print()
 }

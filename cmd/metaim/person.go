@@ -9,6 +9,7 @@ import (
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/messenger"
+	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
 )
 
@@ -35,7 +36,8 @@ func connect(c *cobra.Command, p *program) (*person, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", url, err)
 	}
-	named := c.Flags().Changed(networkSetting.flag) || p.getenv(networkSetting.variable) != ""
+	_, origin := networkSetting.lookup(c, p)
+	named := origin != fromDefault
 	if asked, err := networkOf(c, p); err != nil {
 		return nil, err
 	} else if named && asked != network {
@@ -46,7 +48,9 @@ func connect(c *cobra.Command, p *program) (*person, error) {
 		return nil, err
 	}
 	ring.network = network
-	return &person{Person: &messenger.Person{Client: server, Info: info, Network: network}, program: p, ring: ring}, nil
+	u := &person{Person: &messenger.Person{Client: server, Info: info, Network: network}, program: p, ring: ring}
+	u.remind(c.Context())
+	return u, nil
 }
 
 // addPersonFlags adds the settings that every command of a person has.
@@ -70,6 +74,11 @@ func (u *person) unlock(ctx context.Context, label string) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
+	return u.account(ctx, key, entries)
+}
+
+// account opens the coins of keys that are unlocked; key signs and pays.
+func (u *person) account(ctx context.Context, key signer.Key, entries []signer.Entry) (*account, error) {
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	wallet, err := u.ring.wallet(wait, entries)

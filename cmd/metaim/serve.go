@@ -17,13 +17,13 @@ import (
 )
 
 var (
-	listenSetting = setting{"listen", "METAIM_LISTEN", defaultListen, "host:port to serve on"}
-	peerSetting   = setting{"peer", "METAIM_PEERS", "", "P2P addresses of nodes, host:port, joined by commas: short for --source p2p:..."}
-	rpcSetting    = setting{"node-rpc", "METAIM_NODE_RPC", "", "URL of the node's RPC, with user and password, for submitting; better given in the environment"}
-	nodeDirectory = setting{"devnet-dir", "METAIM_DEVNET_DIR", "", "folder of a running metaim devnet to follow, instead of --peer and --node-rpc"}
-	logSetting    = setting{"log", "METAIM_LOG", "info", "debug, info, warn or error"}
-	pprofSetting  = setting{"pprof", "METAIM_PPROF", "", "host:port on loopback to serve Go profiles on, such as 127.0.0.1:6060 (default: nowhere)"}
-	originSetting = setting{"origins", "METAIM_ORIGINS", "", "origins of web pages that may use the server, joined by commas"}
+	listenSetting = setting{flag: "listen", variable: "METAIM_LISTEN", fallback: defaultListen, usage: "host:port to serve on", check: checkHostPort}
+	peerSetting   = setting{flag: "peer", variable: "METAIM_PEERS", usage: "P2P addresses of nodes, host:port, joined by commas: short for --source p2p:...", many: true, check: checkPeers}
+	rpcSetting    = setting{flag: "node-rpc", variable: "METAIM_NODE_RPC", usage: "URL of the node's RPC, with user and password, for submitting; better given in the environment", check: checkRPC}
+	nodeDirectory = setting{flag: "devnet-dir", variable: "METAIM_DEVNET_DIR", usage: "folder of a running metaim devnet to follow, instead of --peer and --node-rpc"}
+	logSetting    = setting{flag: "log", variable: "METAIM_LOG", fallback: "info", usage: "debug, info, warn or error", check: checkLevel}
+	pprofSetting  = setting{flag: "pprof", variable: "METAIM_PPROF", usage: "host:port on loopback to serve Go profiles on, such as 127.0.0.1:6060 (default: nowhere)", check: checkLoopback}
+	originSetting = setting{flag: "origins", variable: "METAIM_ORIGINS", usage: "origins of web pages that may use the server, joined by commas", many: true}
 )
 
 func newServe(p *program) *cobra.Command {

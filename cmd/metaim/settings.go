@@ -1,19 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/metaim/metaim/improtocol/frame"
-	"github.com/metaim/metaim/signer"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // Where things are when nothing else is said.
@@ -22,36 +15,117 @@ const (
 	defaultServer = "http://" + defaultListen
 )
 
-// A setting is a flag that falls back on an environment variable, then on a
-// default.
+// A setting is what a flag says, else an environment variable, else the file of
+// settings under the flag's name, else a default.
 type setting struct {
-	flag, variable, fallback, usage string
+	flag     string // and key in the file
+	variable string
+	fallback string
+	usage    string
+	many     bool               // a list joined by commas; in the file also an array
+	only     bool               // no command has it as a flag
+	secret   bool               // never shown, and refused in the file
+	check    func(string) error // of a value that isn't empty; nil: anything will do
 }
 
 var (
-	networkSetting = setting{"network", "METAIM_NETWORK", string(frame.Main), "main, test or regtest"}
-	serverSetting  = setting{"server", "METAIM_SERVER", defaultServer, "the server to ask"}
-	homeSetting    = setting{"home", "METAIM_HOME", "", "folder of keys and coins (default: metaim in the user's data folder)"}
+	networkSetting        = setting{flag: "network", variable: "METAIM_NETWORK", fallback: string(frame.Main), usage: "main, test or regtest", check: checkNetwork}
+	serverSetting         = setting{flag: "server", variable: "METAIM_SERVER", fallback: defaultServer, usage: "the server to ask", check: checkServer}
+	homeSetting           = setting{flag: "home", variable: "METAIM_HOME", usage: "folder of keys and coins (default: metaim in the user's data folder)"}
+	passphraseSetting     = setting{flag: "passphrase", variable: "METAIM_PASSPHRASE", usage: "of the keys; better in a file that only you can read", only: true, secret: true}
+	passphraseFileSetting = setting{flag: "passphrase-file", variable: "METAIM_PASSPHRASE_FILE", usage: "file that holds the passphrase of the keys", only: true}
 )
+
+// settings are all there are, in the order in which `config` lists them. What
+// isn't here can't stand in the file.
+func settings() []setting {
+	return []setting{networkSetting, serverSetting, homeSetting, passphraseSetting, passphraseFileSetting, devnetSetting,
+		storeSetting, listenSetting, sourceSetting, zmqSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting, pprofSetting}
+}
+
+// asSetting marks a flag as one of a setting: other flags may have the same name.
+const asSetting = "metaim_setting"
 
 // add adds the setting to a command as a flag.
 func (s setting) add(c *cobra.Command) {
-	usage := s.usage + " [" + s.variable + "]"
-	c.Flags().String(s.flag, "", usage)
+	c.Flags().String(s.flag, "", s.usage+" ["+s.variable+"]")
+	f := c.Flags().Lookup(s.flag)
 	if s.fallback != "" {
-		c.Flags().Lookup(s.flag).Usage += " (default " + s.fallback + ")"
+		f.Usage += " (default " + s.fallback + ")"
 	}
+	f.Annotations = map[string][]string{asSetting: {s.variable}}
 }
 
-// value returns the flag, else the environment variable, else the default.
+// value returns the setting as it is in force. c may be nil.
 func (s setting) value(c *cobra.Command, p *program) string {
-	if f := c.Flags().Lookup(s.flag); f != nil && f.Changed {
-		return f.Value.String()
+	value, _ := s.lookup(c, p)
+	return value
+}
+
+// Where a value in force comes from, beside the environment and the file.
+const (
+	fromFlag    = "flag"
+	fromDefault = "default"
+)
+
+// lookup returns the setting as it is in force, and where that comes from.
+func (s setting) lookup(c *cobra.Command, p *program) (value, origin string) {
+	if c != nil {
+		if f := c.Flags().Lookup(s.flag); f != nil && f.Changed {
+			return f.Value.String(), fromFlag
+		}
 	}
 	if v := p.getenv(s.variable); v != "" {
-		return v
+		return v, s.variable
 	}
-	return s.fallback
+	if v, ok := p.file[s.flag]; ok {
+		return v.text, v.where
+	}
+	return s.fallback, fromDefault
+}
+
+// checkSettings tells every fault in the settings that a command has.
+func checkSettings(c *cobra.Command, p *program) error {
+	var faults []error
+	for _, s := range settings() {
+		f := c.Flags().Lookup(s.flag)
+		if f == nil || f.Annotations[asSetting] == nil {
+			continue
+		}
+		value, origin := s.lookup(c, p)
+		if err := s.refuse(value); err != nil {
+			faults = append(faults, at(origin, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// at says where a fault is, unless the reader has just typed it.
+func at(origin string, err error) error {
+	if origin == fromFlag || origin == fromDefault {
+		return err
+	}
+	return usagef("%s: %w", origin, err)
+}
+
+// refuse tells why a value can't be the setting's.
+func (s setting) refuse(value string) error {
+	if s.check == nil || value == "" {
+		return nil
+	}
+	return s.check(value)
+}
+
+// shown returns a value as it may be printed.
+func (s setting) shown(value string) string {
+	if s.secret && value != "" {
+		return "(not shown)"
+	}
+	var all []string
+	for _, part := range strings.Split(value, ",") {
+		all = append(all, withoutPassword(part))
+	}
+	return strings.Join(all, ",")
 }
 
 func networkOf(c *cobra.Command, p *program) (frame.Network, error) {
@@ -75,141 +149,4 @@ func homeOf(c *cobra.Command, p *program) (string, error) {
 		return "", errors.New("there is no home folder: give --home")
 	}
 	return filepath.Join(home, ".local", "share", "metaim"), nil
-}
-
-// A keyring is a person's keys and coins on this machine.
-type keyring struct {
-	program *program
-	network frame.Network
-	home    string
-	store   *signer.Keystore
-}
-
-func openKeyring(c *cobra.Command, p *program) (*keyring, error) {
-	network, err := networkOf(c, p)
-	if err != nil {
-		return nil, err
-	}
-	home, err := homeOf(c, p)
-	if err != nil {
-		return nil, err
-	}
-	return &keyring{program: p, network: network, home: home, store: &signer.Keystore{Path: filepath.Join(home, "keys.age")}}, nil
-}
-
-// find returns the public part of the key with a label; with no label, of the
-// only key.
-func (k *keyring) find(label string) (signer.PublicEntry, error) {
-	keys, err := k.store.List()
-	if err != nil {
-		return signer.PublicEntry{}, err
-	}
-	for _, e := range keys {
-		if e.Label == label || label == "" && len(keys) == 1 {
-			return e, nil
-		}
-	}
-	switch {
-	case len(keys) == 0:
-		return signer.PublicEntry{}, errors.New("there is no key yet: metaim key new LABEL")
-	case label == "":
-		return signer.PublicEntry{}, usagef("there are %d keys: say which one with --from LABEL", len(keys))
-	}
-	return signer.PublicEntry{}, fmt.Errorf("there is no key %q: metaim key list", label)
-}
-
-// unlock asks for the passphrase and returns the keys.
-func (k *keyring) unlock() ([]signer.Entry, error) {
-	passphrase, err := k.program.passphrase("Passphrase: ")
-	if err != nil {
-		return nil, err
-	}
-	return k.store.Unlock(passphrase)
-}
-
-// unlockKey returns one key, chosen as find does.
-func (k *keyring) unlockKey(label string) (signer.Key, []signer.Entry, error) {
-	public, err := k.find(label)
-	if err != nil {
-		return signer.Key{}, nil, err
-	}
-	entries, err := k.unlock()
-	if err != nil {
-		return signer.Key{}, nil, err
-	}
-	for _, e := range entries {
-		if e.KeyHash == public.KeyHash {
-			return e.Key, entries, nil
-		}
-	}
-	return signer.Key{}, nil, fmt.Errorf("there is no key %q", label)
-}
-
-// wallet opens the coins of all keys. Another process that has them open is
-// waited for until ctx ends.
-func (k *keyring) wallet(ctx context.Context, entries []signer.Entry) (*signer.Wallet, error) {
-	keys := make([]signer.Key, len(entries))
-	for i, e := range entries {
-		keys[i] = e.Key
-	}
-	return signer.OpenWallet(ctx, signer.Options{Network: k.network, Keys: keys,
-		Journal: filepath.Join(k.home, "coins-"+string(k.network)+".journal")})
-}
-
-// passphrase returns the passphrase: of METAIM_PASSPHRASE, of the file that
-// METAIM_PASSPHRASE_FILE names, or as typed on the terminal.
-func (p *program) passphrase(prompt string) (string, error) {
-	if s := p.getenv("METAIM_PASSPHRASE"); s != "" {
-		return s, nil
-	}
-	if name := p.getenv("METAIM_PASSPHRASE_FILE"); name != "" {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return "", fmt.Errorf("METAIM_PASSPHRASE_FILE: %w", err)
-		}
-		return strings.TrimRight(string(b), "\r\n"), nil
-	}
-	return p.typed(prompt)
-}
-
-// newPassphrase asks twice when the passphrase is typed.
-func (p *program) newPassphrase() (string, error) {
-	first, err := p.passphrase("New passphrase: ")
-	if err != nil || p.getenv("METAIM_PASSPHRASE") != "" || p.getenv("METAIM_PASSPHRASE_FILE") != "" {
-		return first, err
-	}
-	again, err := p.typed("Again: ")
-	if err != nil {
-		return "", err
-	}
-	if first != again {
-		return "", errors.New("the two passphrases differ: nothing was stored")
-	}
-	return first, nil
-}
-
-// typed reads a line from the terminal without showing it.
-func (p *program) typed(prompt string) (string, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return "", errors.New("no terminal to ask for the passphrase on: set METAIM_PASSPHRASE_FILE")
-	}
-	defer tty.Close()
-	fmt.Fprint(tty, prompt)
-	b, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(tty)
-	return string(b), err
-}
-
-// secret reads one line from standard input, for keys that are imported: they
-// never stand on a command line.
-func (p *program) secret(prompt string) (string, error) {
-	if f, ok := p.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return p.typed(prompt)
-	}
-	line, err := bufio.NewReader(io.LimitReader(p.in, 4096)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	return strings.TrimSpace(line), nil
 }

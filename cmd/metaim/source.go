@@ -15,8 +15,8 @@ import (
 const sourceForms = "blocks:FILE|DIR, p2p:HOST:PORT, rpc:URL"
 
 var (
-	sourceSetting = setting{"source", "METAIM_SOURCE", "", "where blocks come from: " + sourceForms + "; several files or nodes are joined by commas"}
-	zmqSetting    = setting{"zmq", "METAIM_ZMQ", "", "with rpc: where the node publishes, tcp://HOST:PORT, joined by commas"}
+	sourceSetting = setting{flag: "source", variable: "METAIM_SOURCE", check: checkSource, usage: "where blocks come from: " + sourceForms + "; several files or nodes are joined by commas"}
+	zmqSetting    = setting{flag: "zmq", variable: "METAIM_ZMQ", many: true, usage: "with rpc: where the node publishes, tcp://HOST:PORT, joined by commas"}
 )
 
 // openSource opens a source by its specification.

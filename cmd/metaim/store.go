@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-var storeSetting = setting{"store", "METAIM_STORE", "", "sqlite:PATH or postgres://USER@HOST/DATABASE (default: SQLite in the folder of --home)"}
+var storeSetting = setting{flag: "store", variable: "METAIM_STORE", check: checkStore, usage: "sqlite:PATH or postgres://USER@HOST/DATABASE (default: SQLite in the folder of --home)"}
 
 // storeSpec returns the store that is meant.
 func storeSpec(c *cobra.Command, p *program, network frame.Network) (string, error) {

@@ -19,7 +19,11 @@ func newWatch(p *program) *cobra.Command {
 		Short: "Follow the messages of a name or an address as they come",
 		Long: `Follows the messages that a name or an address sends and receives, from now on:
 each is printed when it is seen, when it is in a block, and whenever that changes.
-A connection that breaks is made again, and nothing is lost or told twice.`,
+A connection that breaks is made again, and nothing is lost or told twice. Of a
+message in parts each part is a line; metaim save puts them together.
+
+--json prints an object for each event: docs/api.md, "Events". With --decrypt it
+also has opened, as inbox has.`,
 		Example: "  metaim watch bob\n  metaim watch bob --json | jq .message.text",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,7 +64,7 @@ func (r *reader) watch(ctx context.Context, from, cursor string) error {
 		if err != nil {
 			return err
 		}
-		if err := r.event(e); err != nil {
+		if err := r.event(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -68,16 +72,16 @@ func (r *reader) watch(ctx context.Context, from, cursor string) error {
 }
 
 // event prints what happened.
-func (r *reader) event(e client.Event) error {
+func (r *reader) event(ctx context.Context, e client.Event) error {
 	if r.asJSON {
-		return json.NewEncoder(r.program.out).Encode(e)
+		return r.eventJSON(e)
 	}
 	switch {
 	case e.Message != nil && e.Kind != "message.seen" && e.Kind != "message.confirmed":
 		fmt.Fprintf(r.program.out, "%s\n", r.style.yellow(r.change(e)))
-		return r.show(*e.Message)
+		return r.show(ctx, *e.Message)
 	case e.Message != nil:
-		return r.show(*e.Message)
+		return r.show(ctx, *e.Message)
 	case e.Record != nil:
 		_, err := fmt.Fprintf(r.program.out, "%s: %s %q by %s, %s\n", safetext.Line(e.Kind), e.Record.Operation, e.Record.Name, e.Record.Address, e.Verdict)
 		return err
@@ -86,6 +90,17 @@ func (r *reader) event(e client.Event) error {
 		return err
 	}
 	return nil
+}
+
+func (r *reader) eventJSON(e client.Event) error {
+	encoder := json.NewEncoder(r.program.out)
+	if !r.decrypts || e.Message == nil {
+		return encoder.Encode(e)
+	}
+	return encoder.Encode(struct {
+		client.Event
+		Opened openedLine `json:"opened"`
+	}{e, lineOfOpened(r.opener.Open(*e.Message))})
 }
 
 func (r *reader) change(e client.Event) string {

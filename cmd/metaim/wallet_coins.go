@@ -1,0 +1,335 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/safetext"
+	"github.com/metaim/metaim/signer"
+	"github.com/spf13/cobra"
+)
+
+// Who knows a coin.
+const (
+	knownHere   = "wallet" // the wallet only, or the server wasn't asked
+	knownThere  = "server"
+	knownToBoth = "both"
+)
+
+// A listedCoin is what `wallet coins --json` prints of a coin.
+type listedCoin struct {
+	Label    string `json:"label"` // of the key
+	Address  string `json:"address"`
+	TxID     string `json:"txid"`
+	Output   uint32 `json:"vout"`
+	Satoshis uint64 `json:"satoshis"`
+	Pending  bool   `json:"pending"`  // made by a transaction that the network hasn't taken yet
+	KnownTo  string `json:"known_to"` // wallet, server (with --compare), both
+}
+
+func newWalletCoins(p *program) *cobra.Command {
+	var asJSON, compare bool
+	c := &cobra.Command{
+		Use:   "coins [LABEL]",
+		Short: "List the coins of each key; asks for no passphrase",
+		Long: `Lists the coins of each key, or of one, that the wallet can spend, the biggest
+first. With --compare the server is asked too: it knows only the coins of
+transactions with messages or names, and not that such a coin was spent by
+another. What only the server knows is brought in by wallet scan.`,
+		Example: "  metaim wallet coins\n  metaim wallet coins alice --compare --json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var coins []listedCoin
+			var err error
+			if compare {
+				coins, err = comparedCoins(cmd, p, args)
+			} else {
+				coins, err = ownCoins(cmd, p, args)
+			}
+			if err != nil {
+				return err
+			}
+			return p.printCoins(coins, asJSON, compare)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	c.Flags().BoolVar(&compare, "compare", false, "ask the server too, and say who knows a coin")
+	return c
+}
+
+func ownCoins(cmd *cobra.Command, p *program, args []string) ([]listedCoin, error) {
+	ring, err := openKeyring(cmd, p)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := ring.some(args)
+	if err != nil {
+		return nil, err
+	}
+	return ring.listCoins(cmd.Context(), keys)
+}
+
+func (k *keyring) listCoins(ctx context.Context, keys []signer.PublicEntry) ([]listedCoin, error) {
+	wallet, err := k.readCoins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var coins []listedCoin
+	for _, e := range keys {
+		for _, c := range wallet.Coins(e.KeyHash) {
+			coins = append(coins, listedCoin{Label: e.Label, Address: k.network.Address(e.KeyHash), TxID: c.TxID.String(),
+				Output: c.Output, Satoshis: c.Satoshis, Pending: c.Pending, KnownTo: knownHere})
+		}
+	}
+	return coins, wallet.Close()
+}
+
+func comparedCoins(cmd *cobra.Command, p *program, args []string) ([]listedCoin, error) {
+	u, err := connect(cmd, p)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := u.ring.some(args)
+	if err != nil {
+		return nil, err
+	}
+	coins, err := u.ring.listCoins(cmd.Context(), keys)
+	if err != nil {
+		return nil, err
+	}
+	there, err := u.serverCoins(cmd.Context(), keys)
+	if err != nil {
+		return nil, err
+	}
+	return mergeCoins(coins, there), nil
+}
+
+// serverCoins asks the server for the coins of keys.
+func (u *person) serverCoins(ctx context.Context, keys []signer.PublicEntry) ([]listedCoin, error) {
+	var coins []listedCoin
+	for _, e := range keys {
+		address := u.Network.Address(e.KeyHash)
+		for c, err := range u.Client.AllCoins(ctx, address) {
+			if err != nil {
+				return nil, fmt.Errorf("coins of %s: %w", address, err)
+			}
+			coins = append(coins, listedCoin{Label: e.Label, Address: address, TxID: c.TxID, Output: c.Output, Satoshis: c.Satoshis,
+				Pending: c.Height < 0, KnownTo: knownThere})
+		}
+	}
+	return coins, nil
+}
+
+// mergeCoins says of each coin who knows it, the biggest first for each key.
+func mergeCoins(here, there []listedCoin) []listedCoin {
+	type outpoint struct {
+		txid string
+		vout uint32
+	}
+	at := map[outpoint]int{}
+	merged := slices.Clone(here)
+	for i, c := range merged {
+		at[outpoint{c.TxID, c.Output}] = i
+	}
+	for _, c := range there {
+		if i, ok := at[outpoint{c.TxID, c.Output}]; ok {
+			merged[i].KnownTo = knownToBoth
+			continue
+		}
+		merged = append(merged, c)
+	}
+	slices.SortStableFunc(merged, func(a, b listedCoin) int {
+		return cmp.Or(strings.Compare(a.Label, b.Label), cmp.Compare(b.Satoshis, a.Satoshis))
+	})
+	return merged
+}
+
+func (p *program) printCoins(coins []listedCoin, asJSON, compare bool) error {
+	if asJSON {
+		e := json.NewEncoder(p.out)
+		for _, c := range coins {
+			if err := e.Encode(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(coins) == 0 {
+		fmt.Fprintln(p.err, "There are no coins: metaim wallet receive shows where to send some")
+		return nil
+	}
+	columns := []string{"key", ">satoshis", "output", "state"}
+	if compare {
+		columns = append(columns, "known to")
+	}
+	t := p.table(columns...)
+	for _, c := range coins {
+		state := map[bool]string{false: "", true: "pending"}[c.Pending]
+		row := []string{safetext.Line(c.Label), grouped(c.Satoshis), fmt.Sprintf("%s:%d", safetext.Line(c.TxID), c.Output), state}
+		if compare {
+			row = append(row, c.KnownTo)
+		}
+		t.row(row...)
+	}
+	return t.print()
+}
+
+// A scanned is what `wallet scan --json` prints of a transaction.
+type scanned struct {
+	TxID     string `json:"txid"`
+	Coins    int    `json:"coins"`    // outputs that pay the keys
+	Satoshis uint64 `json:"satoshis"` // in them
+	Added    bool   `json:"added"`
+	Reason   string `json:"reason,omitempty"` // why not
+}
+
+func newWalletScan(p *program) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "scan [LABEL]",
+		Short: "Bring in the coins that the server knows and the wallet doesn't",
+		Long: `Asks the server for the coins of each key, or of one, and brings in those that the
+wallet doesn't know, for a wallet that lost its file. Only coins of messages that
+are in a block can be found so: payments without a message, and change of names,
+are not in the index; wallet add takes them. Each transaction is checked to be the
+one that is named; that it is in a block, and that its coins aren't spent by a
+transaction without a message, is the server's word.`,
+		Example: "  metaim wallet scan\n  metaim wallet scan alice --json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			u, err := connect(cmd, p)
+			if err != nil {
+				return err
+			}
+			keys, err := u.ring.some(args)
+			if err != nil {
+				return err
+			}
+			return u.scan(cmd.Context(), keys, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	return c
+}
+
+func (u *person) scan(ctx context.Context, keys []signer.PublicEntry, asJSON bool) error {
+	there, err := u.serverCoins(ctx, keys)
+	if err != nil {
+		return err
+	}
+	entries, err := u.ring.unlock()
+	if err != nil {
+		return err
+	}
+	wallet, err := u.ring.wallet(ctx, entries)
+	if err != nil {
+		return err
+	}
+	s := scanner{person: u, wallet: wallet, asJSON: asJSON, bar: newProgress(u.program, "transactions")}
+	return errors.Join(s.run(ctx, there), wallet.Close())
+}
+
+// A scanner brings transactions of the server into a wallet.
+type scanner struct {
+	*person
+	wallet *signer.Wallet
+	asJSON bool
+	bar    *progress
+	failed int
+}
+
+func (s *scanner) run(ctx context.Context, there []listedCoin) error {
+	var ids []string
+	met := map[string]bool{}
+	for _, c := range there {
+		if !met[c.TxID] {
+			met[c.TxID] = true
+			ids = append(ids, c.TxID)
+		}
+	}
+	added := 0
+	for i, id := range ids {
+		s.bar.draw(int64(i), int64(len(ids)))
+		r, err := s.bring(ctx, id)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			s.failed++
+			r = scanned{TxID: safetext.Line(id), Reason: safetext.Line(err.Error())}
+		} else if !r.Added {
+			continue // the wallet knew it
+		} else {
+			added++
+		}
+		if err := s.print(r); err != nil {
+			return err
+		}
+	}
+	s.bar.end()
+	switch {
+	case s.failed > 0:
+		return fmt.Errorf("%d of the %d transactions couldn't be brought in", s.failed, len(ids))
+	case added == 0:
+		fmt.Fprintln(s.program.err, "metaim: the wallet knows all coins that the server knows")
+	}
+	return nil
+}
+
+// bring asks for one transaction and shows it to the wallet.
+func (s *scanner) bring(ctx context.Context, id string) (scanned, error) {
+	raw, err := s.raw(ctx, id)
+	if err != nil {
+		return scanned{}, err
+	}
+	a, err := s.wallet.Add(raw)
+	return scanned{TxID: id, Coins: a.Coins, Satoshis: a.Satoshis, Added: a.New}, err
+}
+
+// raw gets a transaction out of the proof of a message that it carries.
+func (s *scanner) raw(ctx context.Context, id string) ([]byte, error) {
+	want, err := frame.ParseHash(id)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := s.Client.Transaction(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if tx.Height < 0 {
+		return nil, errors.New("it is in no block yet")
+	}
+	at := slices.IndexFunc(tx.Frames, func(f client.Frame) bool { return f.Message != nil })
+	if at < 0 {
+		return nil, errors.New("it carries no message, and the server gives only those")
+	}
+	proof, err := s.Client.Proof(ctx, fmt.Sprintf("%s:%d", id, tx.Frames[at].Message.Output))
+	if err != nil {
+		return nil, err
+	}
+	raw, err := hex.DecodeString(proof.Raw)
+	if err != nil || frame.HashOf(raw) != want {
+		return nil, errors.New("what the server gave isn't that transaction")
+	}
+	return raw, nil
+}
+
+func (s *scanner) print(r scanned) error {
+	if s.asJSON {
+		return json.NewEncoder(s.program.out).Encode(r)
+	}
+	if r.Reason != "" {
+		_, err := fmt.Fprintf(s.program.out, "left out %s: %s\n", r.TxID, r.Reason)
+		return err
+	}
+	_, err := fmt.Fprintf(s.program.out, "received %d satoshis in %s\n", r.Satoshis, r.TxID)
+	return err
+}
