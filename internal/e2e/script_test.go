@@ -34,6 +34,7 @@ import (
 //	                              outputs are in FILE
 //	digest DIR FILE               write names and digests of all files in DIR to FILE
 //	fill FILE BYTES               make a file of so many bytes
+//	id FILE NAME                  set a variable to the first "id" in a file
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "devnet")
@@ -45,7 +46,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               func(env *testscript.Env) error { return setUp(env, s.url, local.control) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "digest": digest, "fill": fill,
+			"exits": exits, "until": until, "digest": digest, "fill": fill, "id": id,
 		},
 	})
 }
@@ -174,4 +175,17 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte("x"), n), 0o600))
+}
+
+var idField = regexp.MustCompile(`"id":"([0-9a-f]{64})"`)
+
+func id(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: id FILE NAME")
+	}
+	found := idField.FindStringSubmatch(ts.ReadFile(args[0]))
+	if found == nil {
+		ts.Fatalf("%s has no id", args[0])
+	}
+	ts.Setenv(args[1], found[1])
 }

@@ -18,13 +18,15 @@ var floors = []struct {
 }{
 	{"bytes", []string{"improtocol/frame", "migrations", "internal/safetext"}},
 	{"rules, hashes", []string{"improtocol", "nprotocol", "chainwatch/doublesha", "bench/measure"}},
+	{"seals", []string{"improtocol/seal"}},
 	{"signs, judges", []string{"signer", "index", "api/client", "internal/noderpc"}},
 	{"packs", []string{"index/rows"}},
 	{"follows, stores, submits", []string{"chainwatch", "index/indextest", "index/memory", "index/postgres", "index/sqlite",
 		"signer/broadcast", "internal/testpg"}},
+	{"proves", []string{"proof"}},
 	{"talks to the outside", []string{"api", "messenger", "devnet", "chainwatch/p2p", "chainwatch/node", "chainwatch/blockfile", "internal/simchain"}},
 	{"helps to try", []string{"internal/testnode", "internal/simulate", "bench/load"}},
-	{"measures, tries the whole", []string{"bench", "internal/e2e", "internal/reliability", "chainwatch/sourcetest", "internal/simulate/run"}},
+	{"measures, tries the whole", []string{"bench", "internal/e2e", "internal/interop", "internal/reliability", "chainwatch/sourcetest", "internal/simulate/run"}},
 	{"picks, wires, exits", []string{"cmd/metaim"}},
 	{"checks the house", []string{"internal/importrules"}},
 }
@@ -34,6 +36,7 @@ var never = []struct{ from, to, why string }{
 	{"api", "index/sqlite", "api knows no store: it declares what it reads"},
 	{"api", "index/postgres", "api knows no store: it declares what it reads"},
 	{"api", "signer", "api knows no key"},
+	{"api", "improtocol/seal", "messages are opened where the key is, never on a server"},
 	{"internal/simulate", "internal/testnode", "the simulator needs no node"},
 	{"chainwatch", "index/sqlite", "chainwatch knows no store"},
 	{"chainwatch", "index/postgres", "chainwatch knows no store"},
@@ -45,6 +48,7 @@ var never = []struct{ from, to, why string }{
 var pure = map[string][]string{
 	"improtocol/frame": {"os", "net", "net/http", "time", "log/slog", "database/sql"},
 	"improtocol":       {"os", "net", "net/http", "time", "log/slog", "database/sql"},
+	"improtocol/seal":  {"os", "net", "net/http", "time", "log/slog", "database/sql"},
 	"nprotocol":        {"os", "net", "net/http", "time", "log/slog", "database/sql"},
 	"index/rows":       {"os", "net", "net/http", "time", "database/sql", "math/rand", "math/rand/v2"},
 	"index":            {"os", "net", "net/http", "time", "database/sql", "math/rand", "math/rand/v2"},
