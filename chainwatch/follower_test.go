@@ -3,6 +3,7 @@ package chainwatch_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -66,7 +67,8 @@ func (r *rig) sync(tip *simchain.Block) {
 // message makes a transaction with a message to oneself.
 func (r *rig) message() []byte {
 	r.coin++
-	m := improtocol.Message{Source: r.person.Address(), Type: "text", Encryption: "plain", Body: []byte("x"), TimeStamp: "1"}
+	// Of a text of its own: in whatever order messages arrive, none is stale.
+	m := improtocol.Message{Source: r.person.Address(), Type: "text", Encryption: "plain", Body: fmt.Appendf(nil, "message %d", r.coin)}
 	m.SetTime(r.coin)
 	script := simchain.Message(&m, r.person.Key, simchain.Compact, simchain.Pushes)
 	tx := simchain.Tx{Inputs: []simchain.Input{simchain.Spend(simchain.Coin(r.coin), r.person.Key.PublicKey())},
