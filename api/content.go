@@ -68,7 +68,8 @@ const rangesMost = 8
 func checkRange(r *http.Request, size int) error {
 	unit, list, ok := strings.Cut(r.Header.Get("Range"), "=")
 	if !ok || unit != "bytes" {
-		return nil // is passed over
+		r.Header.Del("Range") // what isn't known is passed over
+		return nil
 	}
 	readable, within := true, false
 	for part := range strings.SplitSeq(list, ",") {

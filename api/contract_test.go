@@ -21,7 +21,6 @@ import (
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/nprotocol"
-	"github.com/metaim/metaim/signer/broadcast"
 )
 
 // A filled world has something of everything that routes tell about.
@@ -279,5 +278,3 @@ func TestContract(t *testing.T) {
 		}
 	}
 }
-
-var _ = broadcast.ErrUnavailable

@@ -155,8 +155,8 @@ func TestDocsPage(t *testing.T) {
 	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(policy, "unsafe") {
 		t.Errorf("policy: got %q, want one that allows only the page's own style", policy)
 	}
-	for _, none := range []string{"<script", "javascript:", " on", "http://", "https://", "style=", "ZgotmplZ", "&lt;nil", "&lt;no value"} {
-		if strings.Contains(strings.ReplaceAll(page, " on ", " "), none+"=") || none != " on" && strings.Contains(page, none) {
+	for _, none := range []string{"<script", "javascript:", "http://", "https://", "style=", "onclick=", "onload=", "onerror=", "ZgotmplZ"} {
+		if strings.Contains(page, none) {
 			t.Errorf("the page has %q", none)
 		}
 	}

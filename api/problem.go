@@ -79,7 +79,7 @@ type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	wait    time.Duration
-	shorter atomic.Int64 // counts instead of wait when it isn't 0
+	until   atomic.Int64 // when it must be over, Unix nanoseconds; 0: whenever
 }
 
 // pieceBytes is how much of an answer has Timing.Write to be taken.
@@ -88,11 +88,11 @@ const pieceBytes = 64 << 10
 func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 func (p *patient) extend() {
-	wait := p.wait
-	if d := p.shorter.Load(); d != 0 {
-		wait = time.Duration(d)
+	at := time.Now().Add(p.wait)
+	if end := p.until.Load(); end != 0 && end < at.UnixNano() {
+		at = time.Unix(0, end)
 	}
-	_ = p.control.SetWriteDeadline(time.Now().Add(wait)) // unsupported by test recorders
+	_ = p.control.SetWriteDeadline(at) // unsupported by test recorders
 }
 
 func (p *patient) WriteHeader(status int) {

@@ -289,7 +289,7 @@ func (rt *route) acceptable(r *http.Request) error {
 // earlier of equals; "" when it takes none of them.
 func accepted(r *http.Request, offered ...string) string {
 	lines := r.Header.Values("Accept")
-	if len(lines) == 0 {
+	if strings.Join(lines, "") == "" {
 		return offered[0]
 	}
 	best, most := "", 0.0

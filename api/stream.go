@@ -87,9 +87,9 @@ func (li *listener) end(b client.Bye) {
 	}
 }
 
-// hurry shortens the time that what is being written may take.
+// hurry gives all that is still to be written so much time.
 func (p *patient) hurry(wait time.Duration) {
-	p.shorter.Store(int64(wait))
+	p.until.Store(time.Now().Add(wait).UnixNano())
 	p.extend()
 }
 
@@ -183,13 +183,14 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, l *logRead
 	case !o.begun:
 		return err
 	}
-	p := s.explain(err, requestID(r.Context()))
-	b := client.Bye{Code: p.Code, Detail: p.Detail, Reconnect: p.Retryable, AfterMS: int64(p.RetryAfter) * 1000, Cursor: p.Cursor}
-	if b.Cursor == "" {
-		b.Cursor = l.cursor()
-	}
-	o.sayBye(b)
+	o.sayBye(s.byeOf(err, r))
 	return nil
+}
+
+// byeOf says in last words why a stream that has begun can't go on.
+func (s *Server) byeOf(err error, r *http.Request) client.Bye {
+	p := s.explain(err, requestID(r.Context()))
+	return client.Bye{Code: p.Code, Detail: p.Detail, Reconnect: p.Retryable, AfterMS: int64(p.RetryAfter) * 1000, Cursor: p.Cursor}
 }
 
 func (o *outlet) run() error {
@@ -329,90 +330,14 @@ func (o *outlet) pause(wait time.Duration) error {
 	}
 }
 
-// sayBye says the last words. Where to go on is after what was told.
+// sayBye says the last words. Where to go on in the log is after what was told.
 func (o *outlet) sayBye(b client.Bye) {
-	if b.Cursor == "" {
+	if b.Cursor == "" && o.log != nil {
 		b.Cursor = o.log.cursor()
 	}
 	var out bytes.Buffer
 	o.say(&out, sayBye, "", b)
 	_ = o.put(out.Bytes()) // nobody reads it, then
-}
-
-// linesAtOnce is how many messages of a stream are read in one snapshot.
-const linesAtOnce = 200
-
-// writeMessages writes a list of messages as lines, to its end or its limit.
-func (s *Server) writeMessages(w http.ResponseWriter, r *http.Request, l *listing) error {
-	q := query(r)
-	if q.Has("before") {
-		return badRequest("bad_query", "before is for pages: lines go on after a cursor")
-	}
-	release, err := s.hold(r)
-	if err != nil {
-		return err
-	}
-	defer release()
-	o := &outlet{s: s, w: patientOf(w), r: r, form: lines, left: -1}
-	if q.Has("limit") {
-		o.left = l.limit
-	}
-	err = o.list(l)
-	switch {
-	case err == nil || errors.Is(err, errGone) || r.Context().Err() != nil:
-		return nil
-	case !o.begun:
-		return err
-	}
-	p := s.explain(err, requestID(r.Context()))
-	var out bytes.Buffer
-	o.say(&out, sayBye, "", client.Bye{Code: p.Code, Detail: p.Detail, Reconnect: p.Retryable, AfterMS: int64(p.RetryAfter) * 1000, Cursor: p.Cursor})
-	_ = o.put(out.Bytes()) // nobody reads it, then
-	return nil
-}
-
-func (o *outlet) list(l *listing) error {
-	for epoch := ""; ; {
-		l.limit = linesAtOnce
-		if o.left >= 0 {
-			l.limit = min(l.limit, o.left)
-		}
-		var out bytes.Buffer
-		complete := false
-		err := o.s.view(o.r, func(v *view) error {
-			if epoch == "" {
-				epoch = v.epoch
-				if err := l.resolve(v, query(o.r)); err != nil {
-					return err
-				}
-			}
-			if epoch != v.epoch {
-				return expired(messageCursor, v.epoch)
-			}
-			entries, end, err := l.entries(v)
-			for _, e := range entries {
-				o.say(&out, sayMessage, "", v.message(e, l.asked()...))
-				l.from, l.bounded = e.Arrival, true
-			}
-			complete = end
-			if o.left >= 0 {
-				o.left -= len(entries)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if err := o.put(out.Bytes()); err != nil {
-			return err
-		}
-		if complete || o.left == 0 || o.r.Method == http.MethodHead {
-			return nil
-		}
-		if err := o.pay(); err != nil {
-			return err
-		}
-	}
 }
 
 // patientOf returns the writer that handle made.

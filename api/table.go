@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/metaim/metaim/api/client"
+	"github.com/metaim/metaim/improtocol/frame"
 )
 
 // Media types.
@@ -26,10 +27,9 @@ const (
 	longestSearch  = 1024
 )
 
-// Examples of the document: the first real addresses and ids that a reader may
-// know are of regtest.
+// Examples of the document. The address becomes one of the server's network.
 const (
-	exampleAddress = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"
+	exampleAddress = "an address"
 	exampleID      = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 )
 
@@ -80,6 +80,13 @@ func (s *Server) routes() []*route {
 	var all []*route
 	for _, group := range [][]*route{s.messageRoutes(), s.proofRoutes(), s.peopleRoutes(), s.transactionRoutes(), s.eventRoutes(), s.serverRoutes()} {
 		all = append(all, group...)
+	}
+	for _, rt := range all {
+		for i := range rt.parameters {
+			if p := &rt.parameters[i]; p.example == exampleAddress {
+				p.example = s.network.Address(frame.KeyHash{}) // one of this network
+			}
+		}
 	}
 	return all
 }
@@ -166,7 +173,7 @@ func (s *Server) peopleRoutes() []*route {
 			summary: "What is known of an address",
 			detail:  "Its primary name and all names, its proved public key, the keys that it published to encrypt to, and its peers.", parameters: []parameter{addressInPath},
 			replies:  jsonReply("the address", client.Address{}),
-			problems: []string{"bad_address"}, try: "/v1/addresses/" + s.network.Address([20]byte{}), serve: s.getAddress,
+			problems: []string{"bad_address"}, try: "/v1/addresses/" + s.network.Address(frame.KeyHash{}), serve: s.getAddress,
 		},
 		{
 			method: http.MethodGet, path: "/v1/addresses/{address}/coins", name: "listCoins", group: group, cost: 2, perItems: true,

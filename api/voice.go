@@ -10,8 +10,7 @@ import (
 
 // appendFrame appends a WebSocket frame (RFC 6455, 5.2) as a server sends it:
 // whole and unmasked. Many of them are joined into one write, which gorilla's
-// Conn can't; nothing else is written after the handshake but gorilla's answer
-// to a broken frame.
+// Conn can't; nothing else is written after the handshake.
 func appendFrame(dst []byte, opcode int, payload ...[]byte) []byte {
 	size := 0
 	for _, p := range payload {

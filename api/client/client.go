@@ -105,14 +105,6 @@ func (c *Client) sign(req *http.Request) {
 	}
 }
 
-// signed returns the headers of a WebSocket handshake.
-func (c *Client) signed() http.Header {
-	if c.Key == "" {
-		return nil
-	}
-	return http.Header{"Authorization": {"Bearer " + c.Key}}
-}
-
 // problemOf reads why a request failed, whether the server or something on the
 // way to it says so.
 func problemOf(resp *http.Response, answer []byte) *Problem {
