@@ -20,6 +20,7 @@ import (
 	"github.com/metaim/metaim/internal/safetext"
 	"github.com/metaim/metaim/signer"
 	"go.mau.fi/util/confusable"
+	"golang.org/x/text/unicode/norm"
 )
 
 // A Contact is who somebody was found to be when they were pinned.
@@ -237,6 +238,9 @@ func LookAlike(a, b string) bool {
 	return a == b || confusable.Skeleton(a) == confusable.Skeleton(b) || fold(a) == fold(b)
 }
 
+// fold makes one text of all that look alike. Skeletons know no letters of other
+// widths and styles: these are made usual ones first (NFKC).
 func fold(s string) string {
-	return strings.ToLower(confusable.Skeleton(strings.ToLower(confusable.Skeleton(strings.ToLower(s)))))
+	s = strings.ToLower(norm.NFKC.String(s))
+	return strings.ToLower(confusable.Skeleton(strings.ToLower(confusable.Skeleton(s))))
 }

@@ -82,7 +82,7 @@ func (o *Outbox) next(own, only string, tried map[string]bool) *queued {
 func (a *Account) flushItem(ctx context.Context, o *Outbox, q *queued, told func(Queued)) error {
 	err := a.flushFrames(ctx, o, q, told)
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, ErrNoDraft): // dropped meanwhile
 		return nil
 	case !final(err):
 		return err
@@ -151,7 +151,8 @@ func (a *Account) flushFrame(ctx context.Context, o *Outbox, q *queued, k int, b
 		return false, err
 	}
 	if err := o.note(q, outboxRecord{Op: opBuilt, ID: q.id, Frame: k, TxID: signed.TxID.String()}, true); err != nil {
-		return false, err
+		_, release := a.Wallet.Release(signed.TxID)
+		return false, errors.Join(err, release)
 	}
 	if err := a.hand(ctx, m.FrameID(), signed.TxID, signed.Raw); err != nil {
 		return false, err
@@ -203,7 +204,7 @@ func final(err error) bool {
 	case errors.As(err, &problem):
 		return !problem.Retryable
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &unreachable), errors.As(err, &network),
-		errors.As(err, &funds), errors.Is(err, signer.ErrClosed), errors.Is(err, ErrOutboxClosed), errors.Is(err, ErrOutboxFull), errors.Is(err, ErrNoDraft):
+		errors.As(err, &funds), errors.Is(err, signer.ErrClosed), errors.Is(err, ErrOutboxClosed), errors.Is(err, ErrOutboxFull):
 		return false
 	}
 	return true

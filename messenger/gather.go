@@ -82,9 +82,12 @@ func (u *Person) Search(ctx context.Context, g *Gathering) error {
 const largestPage = 100
 
 // Newest yields the messages of a query, newest first, until it has failed or all
-// are told. Large messages make its pages smaller, never too large.
+// are told. Limit is how many are asked for at a time, 100 at most. Large messages make its pages smaller, never too large.
 func (u *Person) Newest(ctx context.Context, q client.MessageQuery) iter.Seq2[client.Message, error] {
-	q.Oldest, q.Before, q.Limit = false, "", largestPage
+	q.Oldest, q.Before = false, ""
+	if q.Limit < 1 || q.Limit > largestPage {
+		q.Limit = largestPage
+	}
 	return func(yield func(client.Message, error) bool) {
 		for {
 			page, err := u.Client.Messages(ctx, q)

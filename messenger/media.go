@@ -147,12 +147,13 @@ func SafeFileName(name, id, mediaType string) string {
 	}
 	var b strings.Builder
 	for _, r := range safetext.Line(name) {
-		switch {
-		case strings.ContainsRune(`<>:"|?*\{}`+"`$", r):
-			b.WriteByte('_')
-		case b.Len() < longestSaved-utf8.UTFMax:
-			b.WriteRune(r)
+		if b.Len() > longestSaved-utf8.UTFMax {
+			break
 		}
+		if strings.ContainsRune(`<>:"|?*\{}`+"`$", r) {
+			r = '_'
+		}
+		b.WriteRune(r)
 	}
 	name = strings.TrimRight(strings.TrimLeft(b.String(), ". -"), ". ")
 	stem, _, _ := strings.Cut(name, ".")

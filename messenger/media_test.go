@@ -115,7 +115,7 @@ func TestSafeFileName(t *testing.T) {
 // FuzzSafeFileName: whatever a stranger calls a file, the name is one component
 // that can be printed, and neither hidden nor an option.
 func FuzzSafeFileName(f *testing.F) {
-	for _, s := range []string{"photo.png", "../x", "a\x1b[0m", "\u202e", "CON", strings.Repeat("x", 300), "\xff\xfe"} {
+	for _, s := range []string{"photo.png", "../x", "a\x1b[0m", "\u202e", "CON", strings.Repeat("x", 300), strings.Repeat("0", 112) + "\x7f\x7f", "\xff\xfe"} {
 		f.Add(s, "image/png")
 	}
 	f.Fuzz(func(t *testing.T, in, kind string) {

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -90,6 +92,9 @@ var (
 // and then leaves the file as it is. What was being written when a machine
 // stopped, and only that, may be missing.
 func OpenOutbox(path string) (*Outbox, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockPeriod)
 	defer cancel()
 	unlock, err := signer.LockFile(ctx, path)
@@ -246,13 +251,13 @@ func (o *Outbox) find(id string) (int, error) {
 }
 
 // Same returns the id of a draft in the queue that says the same as this one, to
-// the same recipients, and isn't refused: what was begun is gone on with, and not
-// begun again.
+// the same recipients: what was begun is gone on with, and not begun again. One
+// that was refused before anything of it was sent isn't meant.
 func (o *Outbox) Same(d Draft) (id string, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, q := range o.items {
-		if q.reason == "" && q.draft.same(&d) {
+		if (q.reason == "" || len(q.sent) > 0) && q.draft.same(&d) {
 			return q.id, true
 		}
 	}

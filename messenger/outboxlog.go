@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/metaim/metaim/improtocol/frame"
@@ -60,9 +59,6 @@ type outboxLog struct {
 // openOutboxLog reads the file, makes it anew when its end was torn or half of it
 // is history, and opens it for appending. The caller holds the lock.
 func openOutboxLog(path string) (*outboxLog, []*queued, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, nil, err
-	}
 	content, err := signer.ReadPrivate(path, maxOutbox)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("outbox: %w", err)

@@ -75,6 +75,16 @@ func (p *plan) check(d *Draft) error {
 			return errors.New("the plan of a message is not whole")
 		}
 	}
+	return p.checkFrames(d)
+}
+
+// maxFrames is the most messages that one draft may take.
+const maxFrames = 50_000
+
+func (p *plan) checkFrames(d *Draft) error {
+	if n := p.frames(d); n > maxFrames {
+		return fmt.Errorf("it takes %d messages to all recipients together, and %d is the most", n, maxFrames)
+	}
 	return nil
 }
 
@@ -196,6 +206,9 @@ func (a *Account) planWith(e *envelope, d *Draft) (*plan, error) {
 		if n := p.parts(d, i); n > MaxParts {
 			return nil, fmt.Errorf("the message takes %d parts, and a message has %d at most", n, MaxParts)
 		}
+	}
+	if err := p.checkFrames(d); err != nil {
+		return nil, err
 	}
 	p.TimeStamp = a.timeStamps(p.frames(d))
 	return p, nil

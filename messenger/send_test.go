@@ -44,14 +44,9 @@ func (u *user) publish(secret seal.Secret, err error) {
 	u.w.mine()
 }
 
-// share gives users a passphrase.
-func share(t *testing.T, label string, users ...*user) {
-	t.Helper()
-	shared, err := seal.NewPassphrase("correct horse battery staple")
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret := shared.Secret()
+// share gives users a key of AES.
+func share(label string, users ...*user) {
+	secret := seal.NewSharedKey().Secret()
 	for _, u := range users {
 		u.secrets = append(u.secrets, signer.Secret{Secret: secret, PublicSecret: signer.PublicSecret{Label: label, Kind: secret.Kind()}})
 	}
@@ -65,7 +60,7 @@ func TestEncryptions(t *testing.T) {
 		u.publish(seal.NewRSA(2048))
 		u.publish(seal.NewHPKE())
 	}
-	share(t, "us", alice, bob, carol)
+	share("us", alice, bob, carol)
 	large := noise(250_000)
 	for _, c := range []struct {
 		name, encryption, used, shared string

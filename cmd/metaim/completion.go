@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
@@ -129,23 +128,20 @@ func parties(c *cobra.Command, p *program) []string {
 	return slices.Concat(contactLabels(c, p), ownNames(c, p))
 }
 
-// contactLabels are the labels and names in the file of contacts.
+// contactLabels are the labels and names of the contacts.
 func contactLabels(c *cobra.Command, p *program) (labels []string) {
-	home, err := homeOf(c, p)
+	ring, err := openKeyring(c, p)
 	if err != nil {
 		return nil
 	}
-	var file struct {
-		Contacts []struct{ Label, Name string }
-	}
-	if readLimited(filepath.Join(home, "contacts.json"), &file) != nil {
+	contacts, err := ring.contacts()
+	if err != nil {
 		return nil
 	}
-	for _, contact := range file.Contacts {
-		for _, s := range []string{contact.Label, contact.Name} {
-			if s != "" {
-				labels = append(labels, s)
-			}
+	for _, contact := range contacts.List() {
+		labels = append(labels, contact.Label)
+		if contact.Name != "" {
+			labels = append(labels, contact.Name)
 		}
 	}
 	return labels

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -134,7 +133,7 @@ func newContactList(p *program) *cobra.Command {
 func printContacts(p *program, asJSON bool, list ...messenger.Contact) error {
 	if asJSON {
 		for _, c := range list {
-			if err := json.NewEncoder(p.out).Encode(c); err != nil {
+			if err := p.printJSON(c); err != nil {
 				return err
 			}
 		}
@@ -217,7 +216,7 @@ func showContact(p *program, asJSON bool, c messenger.Contact, changed error) er
 		if changed != nil {
 			warnings = append(warnings, safetext.Line(changed.Error()))
 		}
-		return json.NewEncoder(p.out).Encode(struct {
+		return p.printJSON(struct {
 			messenger.Contact
 			Warnings []string `json:"warnings"`
 		}{c, warnings})
@@ -237,6 +236,7 @@ func newContactRemove(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:         "remove LABEL",
 		Short:       "Forget a contact",
+		Example:     "  metaim contact remove bob",
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{noJSON: "says nothing when all is right"},
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -109,9 +109,10 @@ func listenLoopback(address string) (net.Listener, error) {
 func newDevnetFund(p *program) *cobra.Command {
 	var satoshis uint64
 	c := &cobra.Command{
-		Use:   "fund ADDRESS",
-		Short: "Send coins of the faucet to an address, and print the transaction",
-		Args:  cobra.ExactArgs(1),
+		Use:     "fund ADDRESS",
+		Short:   "Send coins of the faucet to an address, and print the transaction",
+		Example: "  metaim devnet fund mfWxJ45yp2SFn7UciZyNpvDKrzbhyfKrY8",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := frame.Regtest.ParseAddress(args[0]); err != nil {
 				return usagef("%s: %w", args[0], err)
@@ -133,9 +134,10 @@ func newDevnetFund(p *program) *cobra.Command {
 func newDevnetMine(p *program) *cobra.Command {
 	blocks := 1
 	c := &cobra.Command{
-		Use:   "mine",
-		Short: "Mine blocks now, and print their hashes",
-		Args:  cobra.NoArgs,
+		Use:     "mine",
+		Short:   "Mine blocks now, and print their hashes",
+		Example: "  metaim devnet mine --blocks 6",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var mined devnet.Mined
 			if err := control(cmd.Context(), devnetSetting.value(cmd, p), "/mine", devnet.Mining{Blocks: blocks}, &mined); err != nil {
@@ -152,9 +154,10 @@ func newDevnetMine(p *program) *cobra.Command {
 
 func newDevnetInfo(p *program) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "info",
-		Short: "Print what the node says of itself, as JSON",
-		Args:  cobra.NoArgs,
+		Use:     "info",
+		Short:   "Print what the node says of itself, as JSON",
+		Example: "  metaim devnet info",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var info devnet.Info
 			if err := control(cmd.Context(), devnetSetting.value(cmd, p), "/info", nil, &info); err != nil {

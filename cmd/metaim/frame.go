@@ -25,7 +25,6 @@ func newFrame(p *program) *cobra.Command {
 
 func newFrameDecode(p *program) *cobra.Command {
 	var asJSON bool
-	var network string
 	c := &cobra.Command{
 		Use:   "decode",
 		Short: "Read output scripts and say what they hold",
@@ -36,16 +35,16 @@ the chain knows is left open: a name's holder ("needs_name"), payments, what was
 said before.`,
 		Example: "  echo 006a22... | metaim frame decode --json --network main",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			n, err := frame.ParseNetwork(network)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := networkOf(cmd, p)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			return decodeLines(p.in, p.out, n, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
-	c.Flags().StringVar(&network, "network", string(frame.Main), "main, test or regtest")
+	networkSetting.add(c)
 	return c
 }
 

@@ -59,7 +59,7 @@ type listed struct {
 }
 
 func (r *reader) inbox(ctx context.Context, limit int, refused bool) error {
-	q := client.MessageQuery{Address: r.Network.Address(r.of.Address)}
+	q := client.MessageQuery{Address: r.Network.Address(r.of.Address), Limit: limit}
 	if refused {
 		q.State = "refused"
 	}

@@ -126,9 +126,10 @@ type listedKey struct {
 func newKeyList(p *program) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "list",
-		Short: "List keys and their addresses; asks for no passphrase",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List keys and their addresses; asks for no passphrase",
+		Example: "  metaim key list --json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ring, err := openKeyring(cmd, p)
 			if err != nil {
@@ -169,9 +170,10 @@ func (k *keyring) print(e signer.PublicEntry, asJSON bool) error {
 
 func newKeyExport(p *program) *cobra.Command {
 	return &cobra.Command{
-		Use:   "export LABEL",
-		Short: "Print a key in wallet import format: whoever reads it has the key",
-		Args:  cobra.ExactArgs(1),
+		Use:     "export LABEL",
+		Short:   "Print a key in wallet import format: whoever reads it has the key",
+		Example: "  metaim key export alice",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ring, err := openKeyring(cmd, p)
 			if err != nil {
@@ -190,9 +192,10 @@ func newKeyExport(p *program) *cobra.Command {
 func newKeyRemove(p *program) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
-		Use:   "remove LABEL",
-		Short: "Forget a key; its coins and names are lost unless it is kept elsewhere",
-		Args:  cobra.ExactArgs(1),
+		Use:     "remove LABEL",
+		Short:   "Forget a key; its coins and names are lost unless it is kept elsewhere",
+		Example: "  metaim key remove alice",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ring, err := openKeyring(cmd, p)
 			if err != nil {

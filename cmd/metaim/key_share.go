@@ -60,7 +60,7 @@ func newShareAdd(p *program) *cobra.Command {
 	var passphrase bool
 	c := &cobra.Command{
 		Use:         "add NAME",
-		Short:       "Store a shared key, or a passphrase, from standard input",
+		Short:       "Store a shared key, or a passphrase, from a line of standard input; spaces around it don't count",
 		Example:     "  metaim key share add friends < key.txt\n  metaim key share add family --shared-passphrase < passphrase.txt",
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{noJSON: "says nothing when all is right"},
@@ -133,9 +133,11 @@ func listSecrets(owner string, secrets []signer.PublicSecret) (all []listedSecre
 func newShareList(p *program) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "list",
-		Short: "List what is shared; asks for no passphrase",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List what is shared; asks for no passphrase",
+		Example: "  metaim key share list --json",
+		Long:    "Lists what is shared, and with which key it belongs. --json prints one object a\nline: owner, label, kind, created.",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ring, err := openKeyring(cmd, p)
 			if err != nil {
@@ -179,6 +181,7 @@ func newShareShow(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:         "show NAME",
 		Short:       "Print a shared key or passphrase: whoever reads it can read the messages",
+		Example:     "  metaim key share show friends",
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{noJSON: "prints a key and no more"},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -212,6 +215,7 @@ func newShareRemove(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:         "remove NAME",
 		Short:       "Forget a shared key or passphrase; what was encrypted with it stays closed",
+		Example:     "  metaim key share remove friends",
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{noJSON: "says nothing when all is right"},
 		RunE: func(cmd *cobra.Command, args []string) error {

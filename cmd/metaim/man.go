@@ -6,10 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 )
 
 // manDate stands in all pages: the same program writes the same bytes.
@@ -26,6 +28,7 @@ which is made if it isn't there. The same program writes the same bytes.`,
 		Hidden:      true,
 		Annotations: map[string]string{noSettings: "x", noJSON: "prints a manual page"},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			asMarkdown(cmd.Root())
 			if len(args) == 0 {
 				return writeMan(p.out, cmd.Root())
 			}
@@ -34,6 +37,29 @@ which is made if it isn't there. The same program writes the same bytes.`,
 			}
 			return writeManTree(args[0], cmd.Root())
 		},
+	}
+}
+
+// markdown escapes what Markdown, of which the pages are made, would take for its
+// own signs.
+var markdown = strings.NewReplacer("[", `\[`, "]", `\]`, "<", `\<`, "*", `\*`, "_", `\_`)
+
+// asMarkdown makes the texts of a command and of all below it fit for pages.
+func asMarkdown(c *cobra.Command) {
+	escape := func(f *pflag.Flag) { f.Usage = markdown.Replace(f.Usage) }
+	c.LocalNonPersistentFlags().VisitAll(escape)
+	c.PersistentFlags().VisitAll(escape)
+	var long strings.Builder
+	for line := range strings.Lines(c.Long) {
+		if strings.HasPrefix(line, "  ") {
+			long.WriteString("  " + line) // four spaces are a piece of code
+		} else {
+			long.WriteString(markdown.Replace(line))
+		}
+	}
+	c.Long = long.String()
+	for _, sub := range c.Commands() {
+		asMarkdown(sub)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -89,7 +88,7 @@ func printOutbox(p *program, items []messenger.Queued, asJSON bool) error {
 	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	for _, q := range items {
 		if asJSON {
-			if err := json.NewEncoder(p.out).Encode(lineOf(q)); err != nil {
+			if err := p.printJSON(lineOf(q)); err != nil {
 				return err
 			}
 			continue
@@ -193,6 +192,7 @@ func newOutboxDrop(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:         "drop ID",
 		Short:       "Forget a message that waits",
+		Example:     "  metaim outbox drop 20260102-030405-1",
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{noJSON: "says nothing when all is right"},
 		RunE: func(cmd *cobra.Command, args []string) error {

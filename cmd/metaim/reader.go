@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -249,11 +248,10 @@ type openedLine struct {
 }
 
 func (r *reader) printJSON(o messenger.Opened) error {
-	encoder := json.NewEncoder(r.program.out)
 	if !r.decrypts {
-		return encoder.Encode(o.Message)
+		return r.program.printJSON(o.Message)
 	}
-	return encoder.Encode(struct {
+	return r.program.printJSON(struct {
 		client.Message
 		Opened openedLine `json:"opened"`
 	}{o.Message, lineOfOpened(o)})

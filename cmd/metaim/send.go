@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -74,7 +73,9 @@ func send(cmd *cobra.Command, p *program, f sendFlags, args []string) error {
 		if len(f.to) > 0 || len(args) > 0 || f.file != "" || f.lines {
 			return usagef("--resume goes on with what was begun: it takes no message and no --to")
 		}
-		return flushOutbox(cmd, p, f.from, f.asJSON, func(q messenger.Queued) bool { return q.State != messenger.Refused })
+		return flushOutbox(cmd, p, f.from, f.asJSON, func(q messenger.Queued) bool {
+			return q.State != messenger.Refused || len(q.TxIDs) > 0
+		})
 	}
 	if len(f.to) == 0 {
 		return usagef("to whom? give --to NAME or --to ADDRESS")
@@ -189,7 +190,11 @@ func (s *sending) throughOutbox(ctx context.Context, d messenger.Draft) error {
 	id, again := o.Same(d)
 	if again {
 		fmt.Fprintf(s.program.err, "Going on with the same message, which was begun before.\n")
-	} else if id, err = o.Add(d); err != nil {
+		err = o.Retry(id)
+	} else {
+		id, err = o.Add(d)
+	}
+	if err != nil {
 		return errors.Join(err, o.Close())
 	}
 	bar := newProgress(s.program, "bytes")
@@ -202,8 +207,8 @@ func (s *sending) throughOutbox(ctx context.Context, d messenger.Draft) error {
 	switch {
 	case err == nil:
 		err = s.sent(d, last.Sent)
-	case last.Sent == nil || last.State == messenger.Refused && len(last.Sent.IDs) == 0:
-		err = errors.Join(err, o.Abandon(id)) // nothing of it is out: it is as if it hadn't been asked for
+	case len(last.TxIDs) == 0 && !messenger.Offline(err) && ctx.Err() == nil && o.Drop(id) == nil:
+		// Nothing of it is out, nor may be: it is as if it hadn't been asked for.
 	default:
 		err = fmt.Errorf("%w (%d of %d messages are sent: metaim send --resume goes on)", err, len(last.TxIDs), len(last.FrameIDs))
 	}
@@ -250,7 +255,7 @@ func (s *sending) print(d messenger.Draft, sent *messenger.Sent, group []string,
 		if len(sent.To) > 1 {
 			line.To = group
 		}
-		return json.NewEncoder(s.program.out).Encode(line)
+		return s.program.printJSON(line)
 	}
 	what := d.Type + ", " + size(len(d.Body))
 	if sent.Encryption != improtocol.Plain {
@@ -296,7 +301,7 @@ func queue(cmd *cobra.Command, p *program, f sendFlags, drafts []messenger.Draft
 			break
 		}
 		if f.asJSON {
-			err = json.NewEncoder(p.out).Encode(sentLine{Queued: id})
+			err = p.printJSON(sentLine{Queued: id})
 		} else {
 			_, err = fmt.Fprintf(p.out, "queued %s: the server can't be reached; metaim outbox flush sends it\n", id)
 		}

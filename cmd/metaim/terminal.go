@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/metaim/metaim/internal/safetext"
 	"github.com/metaim/metaim/signer"
 	"golang.org/x/term"
 )
@@ -48,6 +50,17 @@ func size(n int) string {
 		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 	}
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}
+
+// printJSON prints a value as one line of JSON. Strangers' text in it doesn't reach
+// the terminal raw.
+func (p *program) printJSON(v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = p.out.Write(append(safetext.JSON(line), '\n'))
+	return err
 }
 
 // readHex reads one raw transaction in hexadecimal from standard input.

@@ -27,14 +27,15 @@ type swept struct {
 func newWalletSweep(p *program) *cobra.Command {
 	var from, to string
 	var rate uint64
-	var asJSON, yes, dryRun, wait bool
+	var asJSON, yes, dryRun bool
 	c := &cobra.Command{
 		Use:   "sweep",
 		Short: "Send all coins of a key to an address in one transaction",
 		Long: `Sends all coins of a key to an address or a name, in one transaction of one output.
 A coin that costs more in fees than it holds stays where it is: at the usual rate
 of 100 satoshis for 1,000 bytes that is dust below 15 satoshis; where miners take
-less, --rate 1 brings dust of 1 satoshi too. What will happen is shown and asked.`,
+less, --rate 1 brings dust of 1 satoshi too. What will happen is shown and asked.
+There is no --wait: the index doesn't see transactions that carry no message.`,
 		Example: "  metaim wallet sweep --from alice --to mfWxJ45yp2SFn7UciZyNpvDKrzbhyfKrY8\n  metaim wallet sweep --from alice --to bob --rate 1 --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +54,7 @@ less, --rate 1 brings dust of 1 satoshi too. What will happen is shown and asked
 			if err != nil {
 				return err
 			}
-			s := sweeper{account: a, to: party, asJSON: asJSON, yes: yes, dryRun: dryRun, wait: wait,
+			s := sweeper{account: a, to: party, asJSON: asJSON, yes: yes, dryRun: dryRun,
 				sweep: signer.Sweep{From: a.Key.KeyHash(), To: party.Address, Rate: signer.FeeRate{Satoshis: rate, Bytes: 1000}}}
 			return errors.Join(s.run(cmd.Context()), a.Wallet.Close())
 		},
@@ -64,7 +65,6 @@ less, --rate 1 brings dust of 1 satoshi too. What will happen is shown and asked
 	flags.Uint64Var(&rate, "rate", signer.DefaultFeeRate.Satoshis, "fee: satoshis for 1,000 bytes")
 	flags.BoolVar(&yes, "yes", false, "don't ask")
 	flags.BoolVar(&dryRun, "dry-run", false, "say what would happen, and end")
-	flags.BoolVar(&wait, "wait", false, "wait until it is in a block")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	_ = c.MarkFlagRequired("to")
 	return c
@@ -77,7 +77,6 @@ type sweeper struct {
 	asJSON bool
 	yes    bool
 	dryRun bool
-	wait   bool
 }
 
 func (s *sweeper) run(ctx context.Context) error {
@@ -101,10 +100,7 @@ func (s *sweeper) run(ctx context.Context) error {
 	if err := s.Submit(ctx, signed.TxID, signed.Raw); err != nil {
 		return err
 	}
-	if err := s.print(signed.TxID.String(), plan); err != nil || !s.wait {
-		return err
-	}
-	return s.Confirmed(ctx, signed.TxID)
+	return s.print(signed.TxID.String(), plan)
 }
 
 // tell says on standard error what will happen.

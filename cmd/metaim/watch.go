@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -93,11 +92,10 @@ func (r *reader) event(ctx context.Context, e client.Event) error {
 }
 
 func (r *reader) eventJSON(e client.Event) error {
-	encoder := json.NewEncoder(r.program.out)
 	if !r.decrypts || e.Message == nil {
-		return encoder.Encode(e)
+		return r.program.printJSON(e)
 	}
-	return encoder.Encode(struct {
+	return r.program.printJSON(struct {
 		client.Event
 		Opened openedLine `json:"opened"`
 	}{e, lineOfOpened(r.opener.Open(*e.Message))})

@@ -26,6 +26,7 @@ var floors = []struct {
 	{"proves", []string{"proof"}},
 	{"talks to the outside", []string{"api", "messenger", "devnet", "chainwatch/p2p", "chainwatch/node", "chainwatch/blockfile", "internal/simchain"}},
 	{"helps to try", []string{"internal/testnode", "internal/simulate", "bench/load"}},
+	{"shows conversations", []string{"chat"}},
 	{"measures, tries the whole", []string{"bench", "internal/e2e", "internal/interop", "internal/reliability", "chainwatch/sourcetest", "internal/simulate/run"}},
 	{"picks, wires, exits", []string{"cmd/metaim"}},
 	{"checks the house", []string{"internal/importrules"}},
@@ -42,6 +43,7 @@ var never = []struct{ from, to, why string }{
 	{"chainwatch", "index/postgres", "chainwatch knows no store"},
 	{"devnet", "index", "devnet is a node and no more"},
 	{"index", "signer", "the judge knows no private key"},
+	{"chat", "signer", "chat is given what opens and what sends: it holds no key"},
 }
 
 // pure packages do no input or output and ask no clock.

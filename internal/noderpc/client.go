@@ -199,8 +199,20 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &u) {
 		err = u.Err // the rest repeats the address
 	}
-	return fmt.Errorf("%w: %s", ErrUnreachable, Clean(err.Error()))
+	unreachable := fmt.Errorf("%w: %s", ErrUnreachable, Clean(err.Error()))
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return &unsentError{unreachable}
+	}
+	return unreachable
 }
+
+// An unsentError is an ErrUnreachable that is also an ErrUnsent.
+type unsentError struct{ error }
+
+func (e *unsentError) Unwrap() error { return e.error }
+
+func (e *unsentError) Is(target error) bool { return target == ErrUnsent }
 
 // statusError is the error of an answer that is no JSON-RPC.
 func statusError(status int, text []byte) error {

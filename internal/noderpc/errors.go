@@ -19,6 +19,7 @@ var (
 	ErrUnauthorized  = errors.New("the node refuses the user or the password")
 	ErrAnswer        = errors.New("the node's answer makes no sense")
 	ErrUnreachable   = errors.New("the node doesn't answer")
+	ErrUnsent        = errors.New("nothing was sent to the node")              // with ErrUnreachable
 	ErrNoREST        = errors.New("the node doesn't give the block over REST") // it may over RPC
 )
 
@@ -80,6 +81,17 @@ var phrases = []struct {
 	{"already cpu mining", ErrBusy},                      // bsvd, generate
 	{"block height out of range", ErrNotFound},           // svnode, -8
 	{"block number out of range", ErrNotFound},           // bsvd, -1
+}
+
+// Meaning finds which of this package's errors a node's words mean, nil when it is
+// none: services that stand in front of nodes pass their words on. Safe mode is
+// found too, which a node itself tells by a code.
+func Meaning(text string) error {
+	text = Clean(text)
+	if strings.Contains(strings.ToLower(text), "safe mode") {
+		return ErrSafeMode
+	}
+	return kindOf(0, text)
 }
 
 func kindOf(code int, message string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -32,4 +33,22 @@ func escape(s string, lines bool) string {
 		}
 	}
 	return b.String()
+}
+
+// JSON makes the text of a JSON value safe to print, and leaves it the same value:
+// what Line would show as what it is becomes an escape of JSON.
+func JSON(encoded []byte) []byte {
+	var b []byte
+	for _, r := range string(encoded) {
+		switch {
+		case r < utf8.RuneSelf && r != 0x7f, unicode.IsPrint(r) && !unicode.Is(unicode.Bidi_Control, r):
+			b = utf8.AppendRune(b, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b
 }

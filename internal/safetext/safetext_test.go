@@ -1,6 +1,9 @@
 package safetext
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
 
 func TestLine(t *testing.T) {
 	for _, c := range []struct{ name, in, line, lines string }{
@@ -23,5 +26,26 @@ func TestLine(t *testing.T) {
 				t.Errorf("Lines: got %q, want %q", got, c.lines)
 			}
 		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"plain", "hello ñ 😀", `"hello ñ 😀"`},
+		{"escape sequence", "\x1b[31m", `"\u001b[31m"`},
+		{"one-byte CSI of C1", "\u009b31m", `"\u009b31m"`},
+		{"delete", "\x7f", `"\u007f"`},
+		{"direction", "a\u202eb", `"a\u202eb"`},
+		{"beyond 16 bits", "\U000e0001", `"\udb40\udc01"`},
+	} {
+		encoded, err := json.Marshal(c.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := JSON(encoded)
+		var back string
+		if err := json.Unmarshal(got, &back); err != nil || string(got) != c.want || back != c.in {
+			t.Errorf("%s: got %s, which is %q (%v), want %s", c.name, got, back, err, c.want)
+		}
 	}
 }

@@ -70,6 +70,9 @@ func (w *world) compareWith(v index.View, h history) error {
 			w.stats.Verdicts[j.verdict]++
 		}
 	}
+	if err := compareTalks(v, h); err != nil {
+		return err
+	}
 	return compareRecords(v, h.confirmed())
 }
 

@@ -1,9 +1,11 @@
 // Does what it is asked on standard input, a JSON object a line, with the
 // programs of others: @bsv/sdk, jose and Node's own crypto. Answers a line each.
 import { createInterface } from 'node:readline'
-import { createCipheriv, createECDH, createHash } from 'node:crypto'
+import { createCipheriv, createECDH, createHash, webcrypto } from 'node:crypto'
 import { Beef, BSM, ECIES, MerklePath, PrivateKey, PublicKey, Signature, Transaction } from '@bsv/sdk'
 import * as jose from 'jose'
+
+globalThis.crypto ??= webcrypto // Node 18 has it under this name only
 
 const bytes = (base64) => Buffer.from(base64, 'base64')
 const text = (array) => Buffer.from(array).toString('base64')
