@@ -119,7 +119,9 @@ func TestScannedProofs(t *testing.T) {
 		}
 		return txs
 	}
-	message := func(n byte) []byte { return wireTx([]wireInput{{n, []byte("key")}}, wirePay(1), wireMessage, wirePay(2)) }
+	message := func(n byte) []byte {
+		return wireTx([]wireInput{{n, []byte("key")}}, wirePay(1), wireMessage, wirePay(2))
+	}
 	for _, c := range []struct {
 		name string
 		txs  [][]byte

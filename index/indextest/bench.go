@@ -24,6 +24,7 @@ func Bench(b *testing.B, open func(b *testing.B) index.Store) {
 		{"Inbox", benchInbox},
 		{"Inboxes", benchInboxes},
 		{"Events", benchEvents},
+		{"Found", benchFound},
 	}
 	for _, c := range cases {
 		b.Run(c.name, func(b *testing.B) {
@@ -227,5 +228,51 @@ func benchEvents(b *testing.B, filled filler) {
 		if err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// benchFound asks for what one finds of an address that has received 100,000 of
+// 100,000 messages, from 100 others.
+func benchFound(b *testing.B, filled filler) {
+	s := filled(b, 0)
+	var to frame.KeyHash
+	copy(to[:], "busy")
+	for h := range int32(100) {
+		placed := Batch(h, 1_000)
+		for _, p := range placed {
+			p.Tx.Outputs[0] = to
+		}
+		if err := s.Update(context.Background(), func(tx index.Tx) error { return Connect(tx, h, placed) }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	words := func(newest bool, words ...string) func(index.View) error {
+		return func(v index.View) error {
+			_, err := v.Entries(index.EntryQuery{Address: &to, Words: words, Newest: newest, Limit: 50})
+			return err
+		}
+	}
+	for _, c := range []struct {
+		name string
+		ask  func(index.View) error
+	}{
+		{"conversations", func(v index.View) error {
+			_, err := v.Conversations(index.ConversationQuery{Address: to, Limit: 50})
+			return err
+		}},
+		{"coins", func(v index.View) error { _, err := v.Coins(index.CoinQuery{Address: to, Limit: 50}); return err }},
+		{"words of many", words(true, "77")},
+		{"words of many, oldest first", words(false, "77")},
+		{"words of one", words(true, "77", "777")},
+		{"words of none", words(true, "absent")},
+		{"beginnings of many words", words(true, "77*")},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := s.View(context.Background(), c.ask); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

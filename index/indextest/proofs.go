@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -31,7 +32,11 @@ func wired(tx *index.Transaction) (*index.Transaction, []byte) {
 		raw = append(binary.LittleEndian.AppendUint16(raw, uint16(len(script))), script...)
 	}
 	for _, f := range tx.Frames {
-		script, err := f.Message.AppendScript(nil, frame.Pushes)
+		form := frame.Pushes
+		if len(f.Message.Body) > 1000 {
+			form = frame.Bracketed // which no store puts together again: it is kept whole
+		}
+		script, err := f.Message.AppendScript(nil, form)
 		if err != nil {
 			panic(err)
 		}
@@ -157,11 +162,12 @@ func proofsOfBlocks(b bench, reopen func() bench) {
 	coinbase := &index.Transaction{Coinbase: true, Outputs: []frame.KeyHash{alice.hash}, Frames: []*index.Frame{text(alice, "from a coinbase", 1)}}
 	two := transaction("two frames", alice, []person{bob, carol}, text(alice, "one", 2), der(alice, "two", 3))
 	two.Frames[1].Output = 1
-	shapes := []struct {
+	type shape struct {
 		what   string
 		count  int
 		leaves []leaf
-	}{
+	}
+	shapes := []shape{
 		{"a coinbase with a frame, alone", 1, []leaf{{0, coinbase}}},
 		{"the last of two", 2, []leaf{{1, mail("b", 11)}}},
 		{"the last of three, its own sibling", 3, []leaf{{2, mail("c", 12)}}},
@@ -172,6 +178,12 @@ func proofsOfBlocks(b bench, reopen func() bench) {
 	for _, s := range shapes {
 		blocks = append(blocks, c.connect(s.count, "", s.leaves...))
 	}
+	var heavy []leaf
+	for i := range uint32(40) {
+		heavy = append(heavy, leaf{i, mail(fmt.Sprint("heavy ", i)+strings.Repeat(" and long", 6000), 50+uint64(i))})
+	}
+	shapes = append(shapes, shape{"more bytes than a statement has", 41, heavy})
+	blocks = append(blocks, c.connect(41, "", heavy...))
 	var crowd []leaf
 	for i := range uint32(300) {
 		crowd = append(crowd, leaf{3 * i, mail(fmt.Sprint("crowd ", i), 100+uint64(i))})

@@ -24,9 +24,15 @@ func (v *view) Proof(txid frame.Hash) (*index.Proof, error) {
 
 // putProofs saves the proofs of a block.
 func (t *tx) putProofs(b *index.Block) error {
-	groups, err := rows.Groups(b)
-	if err == nil && groups != nil {
+	var groups []rows.Group
+	for g, err := range rows.Groups(b) {
+		if err != nil {
+			return err
+		}
+		groups = append(groups, g)
+	}
+	if groups != nil {
 		t.proofs.set(b.Height, groups)
 	}
-	return err
+	return nil
 }

@@ -25,24 +25,31 @@ func (v *view) Proof(txid frame.Hash) (*index.Proof, error) {
 	})
 }
 
-// putProofs saves the proofs of a block. Where there are many they are copied,
-// without being put off.
+// putProofs saves the proofs of a block, much at a time.
 func (t *tx) putProofs(b *index.Block) error {
-	groups, err := rows.Groups(b)
-	if err != nil {
-		return err
-	}
+	var groups []rows.Group
 	size := 0
-	for _, g := range groups {
-		size += len(g.Data)
-	}
-	if len(groups) >= manyRows || size > muchData {
-		return t.copyIn(proofsTable, len(groups), func(dst []byte, i int) []byte {
-			dst = appendBigint(fieldsOf(dst, &proofsTable), rows.ProofKey(b.Height, groups[i].Place))
-			return appendBytea(dst, groups[i].Data)
-		})
+	for g, err := range rows.Groups(b) {
+		if err != nil {
+			return err
+		}
+		groups, size = append(groups, g), size+len(g.Data)
+		if size < muchData {
+			continue
+		}
+		if err := t.copyProofs(b.Height, groups); err != nil {
+			return err
+		}
+		groups, size = nil, 0
 	}
 	return insert(t, proofsTable, groups, func(g rows.Group) []any { return []any{rows.ProofKey(b.Height, g.Place), g.Data} })
+}
+
+func (t *tx) copyProofs(height int32, groups []rows.Group) error {
+	return t.copyIn(proofsTable, len(groups), func(dst []byte, i int) []byte {
+		dst = appendBigint(fieldsOf(dst, &proofsTable), rows.ProofKey(height, groups[i].Place))
+		return appendBytea(dst, groups[i].Data)
+	})
 }
 
 // cutProofs removes the proofs of the blocks above a height, -1 or more.

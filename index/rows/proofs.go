@@ -2,6 +2,7 @@ package rows
 
 import (
 	"errors"
+	"iter"
 	"math"
 
 	"github.com/metaim/metaim/improtocol/frame"
@@ -22,34 +23,44 @@ type Group struct {
 	Data  []byte
 }
 
-// Groups packs the proofs of a block. A block without gives none.
-func Groups(b *index.Block) ([]Group, error) {
-	p := b.Proofs
-	if p == nil {
-		return nil, nil
-	}
-	if len(p.Raw) != len(b.Transactions) {
-		return nil, errors.New("proofs of other transactions than the block's")
-	}
-	var groups []Group
-	var pack packer
-	for i := 0; i < len(b.Transactions); {
-		places, sizes := make([]uint64, 0, groupMost), make([]int, 0, groupMost)
-		pack.b = pack.b[:0]
-		for ; i < len(b.Transactions) && len(places) < groupMost && len(pack.b) < groupBytes; i++ {
-			tx := b.Transactions[i]
-			if n := len(places); n > 0 && places[n-1] >= uint64(tx.Index) {
-				return nil, errors.New("the block's transactions aren't in order")
+// Groups yields the proofs of a block, packed, each group when it is asked for: all
+// of them may be as large as the block. A block without proofs has none.
+func Groups(b *index.Block) iter.Seq2[Group, error] {
+	return func(yield func(Group, error) bool) {
+		if b.Proofs == nil {
+			return
+		}
+		if len(b.Proofs.Raw) != len(b.Transactions) {
+			yield(Group{}, errors.New("proofs of other transactions than the block's"))
+			return
+		}
+		var p packer
+		for rest := b.Proofs.Raw; len(rest) > 0; {
+			g, taken, err := p.group(b, len(b.Transactions)-len(rest))
+			if !yield(g, err) || err != nil {
+				return
 			}
-			places, sizes = append(places, uint64(tx.Index)), append(sizes, pack.pack(p.Raw[i], tx))
+			rest = rest[taken:]
 		}
-		hashes, err := nodesOf(p, places, b.Transactions[i-len(places):i])
-		if err != nil {
-			return nil, err
-		}
-		groups = append(groups, Group{uint32(places[0]), packGroup(p.Count, places, sizes, hashes, pack.b)})
 	}
-	return groups, nil
+}
+
+// group packs the transactions of a block from one on, as many as make a group.
+func (p *packer) group(b *index.Block, from int) (g Group, taken int, err error) {
+	places, sizes := make([]uint64, 0, groupMost), make([]int, 0, groupMost)
+	p.b = p.b[:0]
+	for i := from; i < len(b.Transactions) && len(places) < groupMost && len(p.b) < groupBytes; i++ {
+		tx := b.Transactions[i]
+		if i > 0 && b.Transactions[i-1].Index >= tx.Index {
+			return Group{}, 0, errors.New("the block's transactions aren't in order")
+		}
+		places, sizes = append(places, uint64(tx.Index)), append(sizes, p.pack(b.Proofs.Raw[i], tx))
+	}
+	hashes, err := nodesOf(b.Proofs, places, b.Transactions[from:from+len(places)])
+	if err != nil {
+		return Group{}, 0, err
+	}
+	return Group{uint32(places[0]), packGroup(b.Proofs.Count, places, sizes, hashes, p.b)}, len(places), nil
 }
 
 func packGroup(count uint64, places []uint64, sizes []int, hashes []frame.Hash, raws []byte) []byte {

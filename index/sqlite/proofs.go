@@ -19,14 +19,15 @@ func (v *view) Proof(txid frame.Hash) (*index.Proof, error) {
 
 // putProofs saves the proofs of a block.
 func (t *tx) putProofs(b *index.Block) error {
-	groups, err := rows.Groups(b)
-	if err != nil {
-		return err
+	for g, err := range rows.Groups(b) {
+		if err == nil {
+			err = t.run(`INSERT INTO proofs (id, data) VALUES (?, ?)`, number(rows.ProofKey(b.Height, g.Place)), blob(g.Data))
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return write(t.conn, `INSERT INTO proofs (id, data) VALUES (?, ?)`, groups, func(s *statement, g *rows.Group) {
-		s.BindInt64(1, rows.ProofKey(b.Height, g.Place))
-		s.BindBytes(2, g.Data)
-	})
+	return nil
 }
 
 // cutProofs removes the proofs of the blocks above a height, -1 or more.
