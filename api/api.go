@@ -67,6 +67,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Keys have quotas of their own.
 	Keys []Key
+	// WriteKeys says that transactions are taken only from who shows a key with
+	// Writes.
+	WriteKeys bool
 	// LimitLoopback makes the quota and the connections of an address hold for
 	// programs on this machine too. Without it these are exempt, and so is everyone
 	// behind a proxy on this machine that isn't among TrustedProxies.
@@ -97,6 +100,7 @@ var DefaultLimits = client.Limits{
 	Connections: 20_000, Subscriptions: 100, Filters: 20, FilterValues: 100, QueueBytes: 1 << 20,
 	Requests: 500, Values: 10_000, ValueBytes: 255, IDBytes: 64,
 	Quota: client.Quota{Units: 12_000, Seconds: 60}, PrefixConnections: 500, URIBytes: 8 << 10,
+	HeldBytes: 1 << 30, PrefixHeldBytes: 256 << 20,
 }
 
 // DefaultTiming are the intervals when Config names none.
@@ -113,9 +117,10 @@ type Server struct {
 	timing  Timing
 	network frame.Network
 	hub     *hub
-	keys    map[[32]byte]policy // by the hash of the key
+	keys    []knownKey
 	quotas  *quotas
 	places  places
+	ledger  *ledger
 	answers *answers
 	table   []*route
 	papers  papers
@@ -131,12 +136,12 @@ func New(cfg Config) *Server {
 	s.timing = timingOr(cfg.Timing, DefaultTiming)
 	s.hub = newHub()
 	s.quotas, s.answers = newQuotas(), newAnswers()
-	s.keys = make(map[[32]byte]policy, len(cfg.Keys))
+	s.ledger = newLedger(s.limits.HeldBytes, s.limits.PrefixHeldBytes)
 	for _, k := range cfg.Keys {
 		q := k.Quota
 		or(&q.Units, s.limits.Quota.Units)
 		or(&q.Seconds, s.limits.Quota.Seconds)
-		s.keys[k.Hash] = policyOf("key", q)
+		s.keys = append(s.keys, knownKey{hash: k.Hash, policy: policyOf("key", q), writes: k.Writes})
 	}
 	s.table = s.routes()
 	return s
@@ -163,6 +168,8 @@ func limitsOr(l, preset client.Limits) client.Limits {
 	or(&l.Quota.Seconds, preset.Quota.Seconds)
 	or(&l.PrefixConnections, preset.PrefixConnections)
 	or(&l.URIBytes, preset.URIBytes)
+	or(&l.HeldBytes, preset.HeldBytes)
+	or(&l.PrefixHeldBytes, preset.PrefixHeldBytes)
 	or(&l.Values, preset.Values)
 	or(&l.ValueBytes, preset.ValueBytes)
 	or(&l.IDBytes, preset.IDBytes)
@@ -217,7 +224,7 @@ func (s *Server) getReady(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) error {
 	info := client.Info{
-		Network: string(s.network), Version: s.cfg.Version, Limits: s.limits, Submits: s.cfg.Submit != nil,
+		Network: string(s.network), Version: s.cfg.Version, Limits: s.limits, Submits: s.cfg.Submit != nil, SubmitsNeedKey: s.cfg.WriteKeys,
 		Registration: client.Registrations{Names: s.registrations(s.cfg.Rules.Names), Peers: s.registrations(s.cfg.Rules.Peers)},
 	}
 	err := s.view(r, func(v *view) error {

@@ -38,6 +38,9 @@ type conn struct {
 	ctx     context.Context // ends with the connection or the server
 	cancel  context.CancelFunc
 	release func() // gives back its place among all connections
+	quota   *quota // of who opened it; nil: exempt
+	writes  bool   // who opened it may hand in transactions
+	wants   claim  // of its subscriptions; guarded by the hub's lock
 	beat    uint8  // of the pulse, at which it is pinged
 
 	subs   map[string]*subscription // guarded by the hub's lock
@@ -71,7 +74,8 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 	if err := checkHandshake(w.Header(), r); err != nil {
 		return err
 	}
-	c := &conn{server: s, hub: s.hub, id: strings.Clone(requestID(r.Context()))}
+	a := askingOf(r.Context())
+	c := &conn{server: s, hub: s.hub, id: strings.Clone(a.id), quota: a.quota, writes: a.writes, wants: s.claim(a)}
 	var err error
 	if c.release, err = s.hold(r); err != nil {
 		return err
@@ -139,7 +143,7 @@ var handshakes sync.Pool
 func (c *conn) opened(socket net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.socket, c.ear = socket, newEar(socket, c.server.limits.FrameBytes, c.packs)
+	c.socket, c.ear = socket, newEar(socket, c.server.limits.FrameBytes, c.packs, c.wants)
 	if plain, ok := socket.(syscall.Conn); ok {
 		c.raw, _ = plain.SyscallConn() // without it, every write is a goroutine's
 	}
@@ -179,6 +183,9 @@ func (s *Server) welcome(h *hub) client.Reply {
 // forget takes a connection out of the hub.
 func (c *conn) forget() {
 	c.cancel()
+	if c.ear != nil {
+		c.ear.held.release()
+	}
 	c.release()
 	defer c.hub.joined.Done()
 	c.hub.mu.Lock()
@@ -187,6 +194,7 @@ func (c *conn) forget() {
 	for _, sub := range c.subs {
 		c.drop(sub)
 	}
+	c.wants.release()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
@@ -197,6 +205,7 @@ func (c *conn) drop(sub *subscription) {
 	c.hub.wanted.leave(sub)
 	c.hub.unfollow(sub.match.names())
 	c.hub.unvoice(sub.id)
+	c.wants.shrink(sub.match.weight())
 	sub.ended = true
 	sub.gate = nil
 	delete(c.subs, sub.id)
@@ -269,6 +278,7 @@ func (c *conn) hear(h heard) error {
 		}
 		return err
 	case websocket.TextMessage, websocket.BinaryMessage:
+		defer c.ear.held.release()
 		if err := c.waitForRoom(); err != nil {
 			return err
 		}

@@ -161,6 +161,9 @@ func (e *ear) unpack(h heard) ([]byte, error) {
 	if !h.packed {
 		return h.data, nil
 	}
+	if err := e.hold(e.most, e.most); err != nil {
+		return nil, err
+	}
 	data, err := inflate(h.data, e.most)
 	if err == nil && h.opcode == websocket.TextMessage && !utf8.Valid(data) {
 		err = errNotUTF8

@@ -101,7 +101,7 @@ func FuzzEar(f *testing.F) {
 	f.Add([]byte("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"), true)
 	f.Fuzz(func(t *testing.T, sent []byte, packs bool) {
 		const most = 1000
-		e := newEar(bytes.NewReader(sent), most, packs)
+		e := newEar(bytes.NewReader(sent), most, packs, claim{ledger: newLedger(1<<30, 1<<30)})
 		for {
 			h, err := e.frame()
 			var v *violation

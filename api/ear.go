@@ -26,13 +26,31 @@ type ear struct {
 	opcode  int  // of that message
 	packed  bool // it is deflated
 	message []byte
+
+	held claim // for messages that are larger than most
 }
 
 // earBytes is how much is read at once, if there is: control frames fit in it.
 const earBytes = 256
 
-func newEar(from io.Reader, most int64, deflate bool) *ear {
-	return &ear{in: bufio.NewReaderSize(from, earBytes), most: most, deflate: deflate}
+// uncountedBytes is what a message may have before it counts as held.
+const uncountedBytes = 4 << 10
+
+// newEar returns an ear. In held, which has nothing yet, the bytes of messages
+// are counted.
+func newEar(from io.Reader, most int64, deflate bool, held claim) *ear {
+	return &ear{in: bufio.NewReaderSize(from, earBytes), most: most, deflate: deflate, held: held}
+}
+
+// hold counts bytes of a message of so many before they are taken.
+func (e *ear) hold(size, more int64) error {
+	if size+more <= uncountedBytes {
+		return nil
+	}
+	if e.held.grow(more) != nil {
+		return &violation{websocket.CloseTryAgainLater, "this server holds as much as it can"}
+	}
+	return nil
 }
 
 // A heard frame is a control frame, or the last of a message, with all of that.
@@ -175,6 +193,9 @@ func (e *ear) payload(to []byte, size int64) ([]byte, error) {
 	begin := len(to)
 	for left := int(size); left > 0; { // at most e.most, or 125
 		n := min(left, max(earBytes, len(to)-begin))
+		if err := e.hold(int64(len(to)), int64(n)); err != nil {
+			return nil, err
+		}
 		to = slices.Grow(to, n)
 		part := to[len(to) : len(to)+n]
 		if _, err := io.ReadFull(e.in, part); err != nil {

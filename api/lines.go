@@ -58,7 +58,9 @@ func (o *outlet) list(l *listing) error {
 				o.say(&out, sayMessage, "", v.message(e, l.asked()...))
 				l.from, l.bounded = e.Arrival, true
 			}
-			complete = end
+			if complete = end; l.scanned != 0 {
+				l.from, l.bounded, l.scanned = l.scanned, true, 0
+			}
 			if o.left >= 0 {
 				o.left -= len(entries)
 			}

@@ -45,6 +45,29 @@ func TestConversations(t *testing.T) {
 	equal(t, "of nobody", fmt.Sprint(len(page.Items), page.Complete, page.Next), "0 true")
 }
 
+func TestNotes(t *testing.T) {
+	w := newWorld(t)
+	var want []string
+	for i := range 7 {
+		w.seen(w.send(1, 2, fmt.Sprint("to bob ", i)), w.send(3, 1, fmt.Sprint("from carol ", i)))
+		if i%3 == 0 {
+			w.seen(w.tx(1, nil, w.message(1, address(1), fmt.Sprint("note ", i))))
+			want = append(want, fmt.Sprint("note ", i))
+		}
+	}
+	s := w.serve()
+	for _, limit := range []int{1, 2, 3, 50} {
+		var got []string
+		for m, err := range s.client.AllMessages(t.Context(), client.MessageQuery{Address: address(1), Peer: address(1), Oldest: true, Limit: limit}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(m.Body))
+		}
+		equal(t, fmt.Sprint("with limit ", limit), got, want)
+	}
+}
+
 func amounts(tx *index.Transaction, satoshis ...uint64) *index.Transaction {
 	for i, n := range satoshis {
 		tx.Amounts = append(tx.Amounts, index.Amount{Output: uint32(i + 1), Satoshis: n})

@@ -77,7 +77,12 @@ type listing struct {
 	from      int64 // arrival that the page begins at, without it
 	bounded   bool  // from is given
 	limit     int
+	notes     bool  // only what the address wrote to itself: peer is the address
+	scanned   int64 // arrival up to which notes were looked for, when the page isn't full
 }
+
+// mostScanned is how many messages one page of notes is looked for among.
+const mostScanned = 5_000
 
 func (s *Server) getMessages(w http.ResponseWriter, r *http.Request) error {
 	q := query(r)
@@ -135,16 +140,7 @@ func search(q url.Values) ([]string, error) {
 	if !q.Has("q") {
 		return nil, nil
 	}
-	var words []string
-	for text := range strings.FieldsSeq(q.Get("q")) {
-		found := index.Words(text)
-		if n := len(found); n > 0 && strings.HasSuffix(text, "*") {
-			found[n-1] += "*"
-		}
-		words = append(words, found...)
-	}
-	slices.Sort(words)
-	words = slices.Compact(words)
+	words := index.Terms(q.Get("q"))
 	switch {
 	case len(words) == 0:
 		return nil, badRequest("bad_search", "there is no word in q: words are letters and digits")
@@ -175,7 +171,9 @@ func (l *listing) resolve(v *view, q url.Values) error {
 		if err != nil {
 			return err
 		}
-		l.Peer = &h
+		if l.notes = h == *l.Address; !l.notes {
+			l.Peer = &h
+		}
 	}
 	text := q.Get("after") + q.Get("before")
 	if !q.Has("after") && !q.Has("before") {
@@ -203,8 +201,13 @@ func (l *listing) read(v *view) (client.MessagePage, error) {
 	first, last := l.from, l.from
 	if n := len(entries); n > 0 {
 		first, last = entries[0].Arrival, entries[n-1].Arrival
-	} else if !l.bounded && l.newest {
+	} else if !l.bounded && l.newest && l.scanned == 0 {
 		return page, nil // nothing to go on from
+	}
+	if l.scanned != 0 && l.backwards {
+		first = l.scanned
+	} else if l.scanned != 0 {
+		last = l.scanned
 	}
 	page.Prev, page.Next = cursor{messageCursor, v.epoch, first}.String(), cursor{messageCursor, v.epoch, last}.String()
 	return page, nil
@@ -227,17 +230,24 @@ func (l *listing) entries(v *view) (entries []*index.Entry, complete bool, err e
 	if !l.bounded && q.Newest {
 		at = math.MaxInt64
 	}
-	bytes := 0
+	bytes, looked := 0, 0
 	for {
 		if q.Newest && at <= 1 {
 			return entries, true, nil
+		}
+		if looked >= mostScanned {
+			l.scanned = at
+			return entries, false, nil
 		}
 		if q.Newest {
 			q.Before = at
 		} else {
 			q.After = at
 		}
-		q.Limit = max(min(readAtOnce, l.limit-len(entries)), 1)
+		if q.Limit = max(min(readAtOnce, l.limit-len(entries)), 1); l.notes {
+			q.Limit = readAtOnce
+			looked += readAtOnce
+		}
 		more, err := v.Entries(q)
 		if err != nil || len(more) == 0 {
 			return entries, true, err
@@ -246,11 +256,19 @@ func (l *listing) entries(v *view) (entries []*index.Entry, complete bool, err e
 			if len(entries) == l.limit || bytes >= pageBytes {
 				return entries, false, nil
 			}
+			if l.notes && !l.isNote(e) {
+				continue
+			}
 			entries = append(entries, e)
 			bytes += bodyBytes(e)
 		}
 		at = more[len(more)-1].Arrival
 	}
+}
+
+// isNote tells whether the address wrote an entry to itself.
+func (l *listing) isNote(e *index.Entry) bool {
+	return e.Address != nil && *e.Address == *l.Address && len(e.Recipients()) == 0
 }
 
 func bodyBytes(e *index.Entry) int {

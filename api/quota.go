@@ -2,6 +2,7 @@ package api
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -14,12 +15,33 @@ import (
 	"github.com/metaim/metaim/api/client"
 )
 
-// A Key lets its holder ask more than others, whatever the address. The server
-// knows its SHA-256 only.
+// A Key lets its holder ask more than others, whatever the address, and where
+// that needs a key hand in transactions. The server knows its SHA-256 only.
 type Key struct {
 	Name  string       // for the log
 	Hash  [32]byte     // SHA-256 of what stands after "Authorization: Bearer "
 	Quota client.Quota // 0: that of an address
+
+	Writes bool // it is a key for Config.WriteKeys
+}
+
+// A knownKey is one of the server's.
+type knownKey struct {
+	hash   [32]byte
+	policy policy
+	writes bool
+}
+
+// key finds the key that has a hash. How long it takes says nothing of how much
+// of the hash was right.
+func (s *Server) key(hash [32]byte) *knownKey {
+	var found *knownKey
+	for i := range s.keys {
+		if subtle.ConstantTimeCompare(s.keys[i].hash[:], hash[:]) == 1 {
+			found = &s.keys[i]
+		}
+	}
+	return found
 }
 
 // A visitor is who shares a quota: all requests with one key, or else all from
@@ -129,18 +151,20 @@ var errKey = problem(http.StatusUnauthorized, "bad_key", "the key in Authorizati
 func (s *Server) identify(r *http.Request, a *asking) error {
 	from := s.remote(r)
 	a.who = visitor{prefix: prefixOf(from)}
+	a.writes = !s.cfg.WriteKeys
 	if given := r.Header.Get("Authorization"); given != "" {
 		scheme, token, _ := strings.Cut(given, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
 			return errKey
 		}
 		hash := sha256.Sum256([]byte(strings.TrimSpace(token)))
-		p, ok := s.keys[hash]
-		if !ok {
+		k := s.key(hash)
+		if k == nil {
 			return errKey
 		}
 		a.who = visitor{key: hash}
-		a.quota = s.quotas.of(a.who, p)
+		a.writes = a.writes || k.writes
+		a.quota = s.quotas.of(a.who, k.policy)
 		return nil
 	}
 	if !from.IsLoopback() || s.cfg.LimitLoopback {
@@ -209,6 +233,21 @@ func (s *Server) charge(w http.ResponseWriter, a *asking, units int) error {
 	h := w.Header()
 	h.Set("RateLimit-Policy", p.header())
 	h.Set("RateLimit", fmt.Sprintf("%q;r=%d;t=%d", p.name, left, seconds(reset)))
+	return p.over(units, wait)
+}
+
+// charge takes units of a quota, if there is one, and refuses when that isn't
+// enough: what a request costs that comes over a WebSocket.
+func (q *quota) charge(units int) error {
+	if q == nil {
+		return nil
+	}
+	_, _, wait := q.take(time.Now(), units)
+	return q.policy.over(units, wait)
+}
+
+// over refuses what can be had only after a wait.
+func (p policy) over(units int, wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}

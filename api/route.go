@@ -151,6 +151,8 @@ type asking struct {
 	who   visitor
 	quota *quota // nil: who asks is exempt
 	query url.Values
+
+	writes bool // who asks may hand in transactions
 }
 
 type askingKey struct{}

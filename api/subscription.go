@@ -153,6 +153,7 @@ func (c *conn) subscribe(req client.Request) error {
 	if err != nil {
 		c.hub.mu.Lock()
 		c.hub.unfollow(names)
+		c.wants.shrink(match.weight())
 		c.hub.mu.Unlock()
 		return err
 	}
@@ -177,6 +178,9 @@ func (c *conn) reserve(id string, match *matcher) error {
 		return badRequest("too_many", "a connection may have %d subscriptions", c.server.limits.Subscriptions)
 	}
 	if err := c.allows(match, nil); err != nil {
+		return err
+	}
+	if err := c.wants.grow(match.weight()); err != nil {
 		return err
 	}
 	c.hub.follow(match.names())
@@ -360,6 +364,10 @@ func (c *conn) rematch(req client.Request, added *matcher) error {
 	if err := c.allows(match, sub); err != nil {
 		return err
 	}
+	if err := c.wants.grow(match.weight()); err != nil {
+		return err
+	}
+	c.wants.shrink(sub.match.weight())
 	h := c.hub
 	h.follow(match.names())
 	h.wanted.leave(sub)
@@ -384,6 +392,12 @@ func (sub *subscription) turns() int64 {
 func (c *conn) publish(req client.Request) error {
 	if c.server.cfg.Submit == nil {
 		return errNoSubmit
+	}
+	if !c.writes {
+		return errKeyRequired
+	}
+	if err := c.quota.charge(submitCost); err != nil {
+		return err
 	}
 	raw, err := unhex([]byte(req.Tx))
 	if err != nil {

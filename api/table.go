@@ -102,7 +102,7 @@ func (s *Server) messageRoutes() []*route {
 			parameters: []parameter{
 				inQuery("address", "bad_address", longestAddress, "sent or received by this address", exampleAddress),
 				inQuery("name", "bad_name", longestName, "the same, of the address that the name has now", "alice"),
-				inQuery("peer", "bad_query", longestAddress, "with address or name: only between the two; an address or a name", "bob"),
+				inQuery("peer", "bad_query", longestAddress, "with address or name: only between the two; an address or a name. The same one: what it wrote to itself", "bob"),
 				inQuery("type", "bad_query", longestType, "message type, such as text or image/png", "text"),
 				inQuery("q", "bad_search", longestSearch, "words that the text holds, all of them; a word that ends in * stands for all that begin so. Plain text messages only", "hello wor*"),
 				choiceOf("state", "bad_state", "of messages; without it seen and confirmed", "seen", "confirmed", "refused"),
@@ -191,7 +191,7 @@ func (s *Server) transactionRoutes() []*route {
 	const group = "Transactions"
 	return []*route{
 		{
-			method: http.MethodPost, path: "/v1/transactions", name: "submitTransaction", group: group, cost: 5,
+			method: http.MethodPost, path: "/v1/transactions", name: "submitTransaction", group: group, cost: submitCost,
 			summary: "Hands in a transaction",
 			detail: "It is offered to the network first; what the network took goes into the index, and the answer says how its frames are judged. " +
 				"The same transaction twice does no harm. With Idempotency-Key a repeated request gets the answer of the first one.",
@@ -204,7 +204,7 @@ func (s *Server) transactionRoutes() []*route {
 			},
 			replies: []reply{{status: http.StatusAccepted, meaning: "the network took it", media: []media{{kind: kindJSON, value: client.Submitted{}}},
 				headers: []header{{"Idempotency-Replayed", "true, when this is the answer to an earlier request with the same key"}}}},
-			problems: []string{"bad_body", "bad_transaction", "bad_idempotency_key", "idempotency_conflict", "idempotency_busy", "slow_body", "too_large", "media_type",
+			problems: []string{"bad_body", "bad_transaction", "bad_idempotency_key", "idempotency_conflict", "idempotency_busy", "slow_body", "too_large", "media_type", "held_bytes", "key_required",
 				client.CodeRefused, "no_submit", "origin_refused"},
 			serve: s.postTransaction,
 		},

@@ -22,6 +22,12 @@ func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Submit == nil {
 		return errNoSubmit
 	}
+	if !askingOf(r.Context()).writes {
+		return errKeyRequired
+	}
+	held := s.claim(askingOf(r.Context()))
+	defer held.release()
+	r.Body = io.NopCloser(&countedBody{r.Body, &held})
 	raw, err := s.readTransaction(w, r)
 	if err != nil {
 		return err
@@ -35,7 +41,13 @@ func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusAccepted, submitted)
 }
 
-var errNoSubmit = problem(http.StatusNotImplemented, "no_submit", "this server takes no transactions")
+var (
+	errNoSubmit    = problem(http.StatusNotImplemented, "no_submit", "this server takes no transactions")
+	errKeyRequired = problem(http.StatusUnauthorized, "key_required", "this server takes transactions from those who show a key that is good for it: send Authorization: Bearer KEY")
+)
+
+// submitCost is what handing in a transaction costs of a quota, in units.
+const submitCost = 5
 
 // readTransaction reads the body as its media type says: raw bytes, hexadecimal
 // text, or JSON {"raw": hexadecimal}.
@@ -90,7 +102,10 @@ type rawTransaction struct {
 func (s *Server) badBody(w http.ResponseWriter, err error) error {
 	w.Header().Set("Connection", "close")
 	var large *http.MaxBytesError
+	var full *client.Problem
 	switch {
+	case errors.As(err, &full):
+		return full
 	case errors.As(err, &large):
 		return s.tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):

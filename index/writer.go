@@ -30,6 +30,7 @@ type Writer struct {
 	// be folded anew. A copy of what the store says, never more.
 	pending *Facts
 	at      nprotocol.Moment // where unconfirmed frames stand, by the tip of pending
+	told    func([]*Event)
 }
 
 // NewWriter returns a writer of the store. wake, if not nil, is called after
@@ -40,6 +41,10 @@ func NewWriter(store Store, rules Rules, wake func()) *Writer {
 	}
 	return &Writer{store: store, rules: rules, wake: wake}
 }
+
+// OnCommit has told called with the events of each commit, in their order, before
+// wake. They are the writer's: whoever is told only looks, and doesn't keep them.
+func (w *Writer) OnCommit(told func(events []*Event)) { w.told = told }
 
 // Tip returns the block that the index ends with.
 func (w *Writer) Tip(ctx context.Context) (tip Tip, err error) {
@@ -76,6 +81,9 @@ func (w *Writer) update(ctx context.Context, write func(*change) error) error {
 	}
 	w.pending, w.at = c.pending, c.at
 	if len(c.events) > 0 {
+		if w.told != nil {
+			w.told(c.events)
+		}
 		w.wake()
 	}
 	return nil

@@ -26,6 +26,9 @@ type Limits struct {
 	Quota             Quota `json:"quota"`              // of each address: IPv4 whole, IPv6 its /64
 	PrefixConnections int   `json:"prefix_connections"` // WebSockets and streams at one time from one such address
 	URIBytes          int   `json:"uri_bytes"`          // of path and query together
+
+	HeldBytes       int64 `json:"held_bytes"`        // of what all have on its way to the server, three for each of a body, and of what their subscriptions ask for
+	PrefixHeldBytes int64 `json:"prefix_held_bytes"` // the same of one address
 }
 
 // A Quota is how much may be asked in a time, by cost: each route says what a
@@ -59,6 +62,9 @@ type Info struct {
 	Limits       Limits        `json:"limits"`
 	Registration Registrations `json:"registration"`
 	Submits      bool          `json:"submits"` // whether it takes transactions
+	// SubmitsNeedKey says that it takes them only from who shows a key that is good
+	// for it.
+	SubmitsNeedKey bool `json:"submits_need_key"`
 }
 
 // A Message is one IM frame as a server tells it. Source, Type, Encryption,

@@ -68,7 +68,7 @@ func newCrowd(t *testing.T, s *Store) *crowd {
 		if i%50 == 0 {
 			beside = c.beside
 		}
-		p.Tx.Outputs = []frame.KeyHash{p.Tx.Outputs[0], beside, p.Tx.Outputs[1]}
+		p.Tx.Outputs, p.Tx.Amounts = []frame.KeyHash{p.Tx.Outputs[0], beside, p.Tx.Outputs[1]}, nil
 	}
 	c.name, c.holder, c.heir, c.peer = "sought", frame.KeyHash{5}, frame.KeyHash{6}, nprotocol.PeerKey{Address: frame.KeyHash{7}, IP: "::7"}
 	for i := range 30 { // records, some of them of what is asked for
@@ -293,7 +293,7 @@ func TestCollidingParties(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			placed := indextest.Batch(0, 1)
 			placed[0].State, placed[0].Height = index.Seen, -1
-			placed[0].Tx.Outputs = append(outputs, placed[0].Tx.Outputs[1])
+			placed[0].Tx.Outputs, placed[0].Tx.Amounts = append(outputs, placed[0].Tx.Outputs[1]), nil
 			var arrivals [][]int64
 			err := s.Update(t.Context(), func(tx index.Tx) (err error) {
 				arrivals, err = tx.Save(placed)

@@ -28,7 +28,7 @@ var floors = []struct {
 	{"helps to try", []string{"internal/testnode", "internal/simulate", "bench/load"}},
 	{"shows conversations", []string{"chat"}},
 	{"measures, tries the whole", []string{"bench", "internal/e2e", "internal/interop", "internal/reliability", "chainwatch/sourcetest", "internal/simulate/run"}},
-	{"picks, wires, exits", []string{"cmd/metaim"}},
+	{"picks, wires, exits", []string{"cmd/metaim", "docs/guide/bot"}},
 	{"checks the house", []string{"internal/importrules"}},
 }
 
