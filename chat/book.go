@@ -28,13 +28,12 @@ type talk struct {
 	stale     bool   // the newest page is to be read again when its end is shown
 	first     string // key of the first message that was unread when it was opened
 	typed     string // what was typed and not sent
-	sealed    *bool  // encrypted by choice; nil: as the other does
-	heard     bool   // the other's last message was encrypted
+	sealed    *bool  // encrypted by choice, or because the other does; nil: neither
 	thread
 }
 
 // mostUnread is where counting ends.
-const mostUnread = 100
+const mostUnread = pageSize
 
 func newBook(self Peer, marks *Marks) *book {
 	self.harmless()
@@ -78,12 +77,22 @@ func (b *book) talk(p Peer) *talk {
 }
 
 // isSealed tells whether what is sent in the conversation is encrypted: as was
-// chosen, else as the other does.
+// chosen, else when the other does.
 func (t *talk) isSealed() bool {
 	if t.sealed != nil {
 		return *t.sealed
 	}
-	return t.heard
+	return false
+}
+
+// hear takes notice that the other encrypts: what is sent then is encrypted too,
+// unless something else was chosen.
+func (b *book) hear(t *talk, m *Message) {
+	if t.sealed == nil && !m.Mine && m.Forged == "" && m.Encryption != "plain" && m.Encryption != "" {
+		sealed := true
+		t.sealed = &sealed
+		b.marks.Choose(t.peer, true)
+	}
 }
 
 func (b *book) sort() {
@@ -110,7 +119,7 @@ func (b *book) list(all []Conversation) {
 		last := *c.Last
 		last.harmless()
 		t.last = &last
-		t.heard = t.heard || !last.Mine && last.Encryption != "plain"
+		b.hear(t, &last)
 		if t != b.open && !b.marks.Read(t.peer.Address, last.ID) {
 			t.uncounted = true
 			t.unread = max(t.unread, 1)
@@ -147,6 +156,7 @@ func (b *book) put(t *talk, at Cursor, p Page) {
 	for i, m := range p.Messages {
 		m.harmless()
 		messages[i] = m
+		b.hear(t, &m)
 	}
 	p.Messages = messages
 	if at == (Cursor{}) {
@@ -159,7 +169,6 @@ func (b *book) put(t *talk, at Cursor, p Page) {
 		}
 		if n := len(messages); n > 0 {
 			t.last = &messages[n-1]
-			t.heard = slices.ContainsFunc(messages, func(m Message) bool { return !m.Mine && m.Encryption != "plain" })
 		}
 	}
 	t.put(at, p)
@@ -191,7 +200,8 @@ func (b *book) saw() bool {
 			ids = append(ids, m.ID)
 		}
 	}
-	return b.marks.Add(t.peer, ids...)
+	// More than a page is never compared with, and the marks hold no more than a few.
+	return b.marks.Add(t.peer, ids[max(len(ids)-2*pageSize, 0):]...)
 }
 
 // take takes over a message that is new or has changed. fresh says that it just
@@ -241,7 +251,7 @@ func (b *book) takeIn(address string, m Message, fresh bool) {
 	}
 	if fresh && !latest && !held {
 		t.moved = b.newest()
-		t.heard = t.heard || !m.Mine && m.Encryption != "plain"
+		b.hear(t, &m)
 	}
 }
 

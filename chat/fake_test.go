@@ -179,6 +179,7 @@ func newScreen(t *testing.T, f *fake, width, height int) *screen {
 func screenWith(t *testing.T, f *fake, marks *Marks, width, height int) *screen {
 	t.Helper()
 	s := &screen{t, f, NewModel(t.Context(), f, marks, func() time.Time { return noon })}
+	s.saveAfter = 0
 	s.restyle()
 	s.do(s.Init())
 	s.tell(tea.WindowSizeMsg{Width: width, Height: height})
@@ -196,9 +197,15 @@ func (s *screen) tell(msg tea.Msg) {
 }
 
 // do runs a command and what follows, unless it waits for something.
-func (s *screen) do(cmd tea.Cmd) {
+func (s *screen) do(cmd tea.Cmd) { s.t.Helper(); s.doWithin(cmd, 100) }
+
+func (s *screen) doWithin(cmd tea.Cmd, depth int) {
+	s.t.Helper()
 	if cmd == nil {
 		return
+	}
+	if depth == 0 {
+		s.t.Fatal("one message leads to others without end")
 	}
 	done := make(chan tea.Msg, 1)
 	go func() { done <- cmd() }()
@@ -212,11 +219,11 @@ func (s *screen) do(cmd tea.Cmd) {
 	case nil:
 	case tea.BatchMsg:
 		for _, c := range msg {
-			s.do(c)
+			s.doWithin(c, depth-1)
 		}
 	case listMsg, pageMsg, countMsg, foundMsg, resolvedMsg, quotedMsg, sentMsg, doneMsg, marksMsg:
 		_, next := s.Update(msg)
-		s.do(next)
+		s.doWithin(next, depth-1)
 	}
 }
 

@@ -41,7 +41,7 @@ type markedPeer struct {
 
 const (
 	marksVersion = 1
-	mostMarks    = 2 * pageSize * 2 // of one conversation: more than is ever compared with
+	mostMarks    = 4 * pageSize // of one conversation: more than is ever compared with
 	mostPeers    = 2_000
 	mostMarkFile = 64 << 20
 	markLength   = 24 // hexadecimal digits of a frame id that are kept

@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"charm.land/bubbles/v2/textarea"
@@ -65,12 +64,13 @@ type Model struct {
 	seek    string // frame id that is looked for in the open conversation
 	seeking int    // pages that may still be read for it
 
-	quotes   map[string]*Message // answered messages that no window holds
-	cache    map[string]rendered
-	listing  bool // the list was asked for
-	counting bool
-	dirty    bool // marks are to be saved
-	saving   bool
+	quotes    map[string]*Message // answered messages that no window holds
+	cache     map[string]rendered
+	listing   bool // the list was asked for
+	counting  bool
+	dirty     bool          // marks are to be saved
+	saveAfter time.Duration // how long they may wait for more
+	saving    bool
 }
 
 // A note is one line of news for the person, shown until the next key.
@@ -110,7 +110,7 @@ func NewModel(ctx context.Context, backend Backend, marks *Marks, now func() tim
 	m := &Model{
 		ctx: ctx, backend: backend, book: newBook(backend.Self(), marks), now: now,
 		look: newLook(true), quotes: map[string]*Message{}, cache: map[string]rendered{},
-		scroll: scroll{follow: true}, colours: true,
+		scroll: scroll{follow: true}, colours: true, saveAfter: 2 * time.Second,
 	}
 	m.writing = newWriting()
 	for _, d := range backend.Queue() {
@@ -219,7 +219,7 @@ func (m *Model) answer(msg tea.Msg) tea.Cmd {
 	case listMsg:
 		m.listing = false
 		if msg.err != nil {
-			return m.fail(msg.err)
+			return m.miss(msg.err)
 		}
 		m.keepCursor(func() { m.book.list(msg.all) })
 		return m.countNext()
@@ -326,7 +326,7 @@ func (m *Model) paged(msg pageMsg) tea.Cmd {
 	}
 	if msg.err != nil {
 		t.loading = false
-		return m.fail(msg.err)
+		return m.miss(msg.err)
 	}
 	m.pin(t)
 	m.book.put(t, msg.at, msg.page)
@@ -372,8 +372,11 @@ func (m *Model) settle() tea.Cmd {
 	}
 	if m.dirty && !m.saving {
 		m.dirty, m.saving = false, true
-		marks := m.book.marks
-		cmds = append(cmds, func() tea.Msg { return marksMsg{marks.Save()} })
+		marks, after := m.book.marks, m.saveAfter
+		cmds = append(cmds, func() tea.Msg {
+			time.Sleep(after) // so that a flood of messages isn't one of files
+			return marksMsg{marks.Save()}
+		})
 	}
 	return tea.Batch(cmds...)
 }
@@ -432,10 +435,16 @@ func (m *Model) keepCursor(change func()) {
 func (m *Model) say(text string)  { m.note = note{text: lineOf(text)} }
 func (m *Model) warn(text string) { m.note = note{text: lineOf(text), bad: true} }
 
-// fail shows an error. One that comes from being offline is in the status line
-// already.
+// fail shows why something that was asked for wasn't done.
 func (m *Model) fail(err error) tea.Cmd {
-	if m.book.online.Up || !strings.Contains(err.Error(), "connect") {
+	m.warn(err.Error())
+	return nil
+}
+
+// miss shows why something couldn't be read that nobody asked for; while the
+// server doesn't answer the status line says so.
+func (m *Model) miss(err error) tea.Cmd {
+	if m.book.online.Up {
 		m.warn(err.Error())
 	}
 	return nil

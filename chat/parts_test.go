@@ -67,8 +67,8 @@ func TestMarks(t *testing.T) {
 	if _, chosen := m.Sealed(carolAddress); chosen {
 		t.Error("Sealed: nothing was chosen for carol")
 	}
-	if m.Network() != "regtest" || m.Peers()[0].Address != bobAddress || m.Peers()[0].Name != "bob" {
-		t.Errorf("got %s and %+v, want regtest and bob first", m.Network(), m.Peers())
+	if m.Network() != "regtest" || m.Peers()[1].Address != bobAddress || m.Peers()[1].Name != "bob" {
+		t.Errorf("got %s and %+v, want regtest and bob second", m.Network(), m.Peers())
 	}
 	for i := range mostPeers + 10 {
 		m.Add(Peer{Address: idOf(i)})

@@ -99,6 +99,8 @@ type plain struct {
 	re      string            // id that the next line answers
 	older   Cursor            // of what /older reads
 	begun   bool              // whether the connection was told of
+	unsent  error             // why what waits isn't sent now
+	refused error             // why something wasn't sent at all
 	whoIs   func(address string) string
 }
 
@@ -138,7 +140,10 @@ func (p *plain) run(ctx context.Context, open *Peer, in <-chan typed, news <-cha
 			}
 		}
 		if ended && p.idle() {
-			return nil
+			return p.refused
+		}
+		if ended && p.unsent != nil {
+			return p.unsent
 		}
 		select {
 		case <-ctx.Done():
@@ -204,6 +209,7 @@ func (p *plain) news(n News) {
 		p.book.sent(n.Sent)
 	case n.Trouble != "":
 		p.print("error: %s", lineOf(n.Trouble))
+		p.unsent = errors.New(lineOf(n.Trouble))
 	case n.Stale:
 		p.print("the server's history was made anew: /read reads it again")
 	}
@@ -224,20 +230,22 @@ func (p *plain) take(m Message, fresh bool) {
 	if len(p.shown) > 10_000 {
 		clear(p.shown)
 	}
-	if m.Draft == "" && m.Mine && !told { // it was told of as a draft
-		for k := range p.shown {
-			told = told || k == "sent "+m.ID
-		}
+	if _, asDraft := p.shown["sent "+m.ID]; asDraft && m.Draft == "" {
+		told = true
 	}
 	p.shown[key] = state
 	if m.Draft != "" && m.ID != "" {
 		p.shown["sent "+m.ID] = state
+	}
+	if m.Draft != "" && m.State == Refused && told {
+		p.refused = fmt.Errorf("a message was refused: %s", m.Reason)
 	}
 	switch {
 	case told && (m.State != Confirmed || !strings.HasPrefix(before, string(Confirmed))):
 		p.print("%s: %s", p.about(&m), state)
 	case told:
 	case fresh && m.Draft != "":
+		p.unsent = nil // there is something new to send
 		p.print("%s: %s", state, p.about(&m))
 	case fresh:
 		p.message(&m)
@@ -348,7 +356,7 @@ func (p *plain) body(m *Message) string {
 		return "(" + m.Parts + ")"
 	case m.Picture != nil:
 		return fmt.Sprintf("(picture %s, %d by %d, %s: /save %d saves it)", named(m), m.Picture.Width, m.Picture.Height, size(m.Size), len(p.numbers))
-	case m.Text != "" || m.Type == "text":
+	case m.Text != "" || m.Type == "text" && m.Size == 0:
 		if m.Cut {
 			return m.Text + fmt.Sprintf("\n(cut here: /save %d saves all %s)", len(p.numbers), size(m.Size))
 		}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,7 +38,7 @@ func TestPlainScript(t *testing.T) {
 		p.print("> %s", line)
 		p.command(line)
 	}
-	for _, line := range []string{"/list", "hello?", "/to nobody", "/to bob", "/read", "/who", "Hello bob", "/reply 6 never", "/reply 2", "Yes", "//not a command",
+	for _, line := range []string{"/list", "hello?", "/to nobody", "/to bob", "/read", "/who", "Hello bob", "/reply 2", "Yes", "//not a command",
 		"/file /tmp/photo.png", "/save 4", "/save 99", "/search know", "/seal", "/queue", "/drop 1", "/drop 9", "/nonsense", "", "/to", "/file", "/search", "/reply", "/help"} {
 		say(line)
 	}
@@ -132,3 +133,32 @@ func TestRunPlainOnAPipe(t *testing.T) {
 type sendsAtOnce struct{ *fake }
 
 func (f *sendsAtOnce) Queue() []Message { return nil }
+
+// stuck has no coins: what is written stays in the queue.
+type stuck struct{ *fake }
+
+func (f *stuck) Run(ctx context.Context, tell func(News)) error {
+	tell(News{Connection: &Connection{Up: true}})
+	tell(News{Trouble: "coins are missing"})
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Millisecond):
+			tell(News{Trouble: "coins are missing"})
+		}
+	}
+}
+
+func TestRunPlainSaysWhatItLeft(t *testing.T) {
+	f := twoTalks()
+	var out bytes.Buffer
+	marks, err := OpenMarks(filepath.Join(t.TempDir(), "marks.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = RunPlain(t.Context(), &stuck{f}, marks, Options{In: strings.NewReader("hello\n"), Out: &out, Open: &bob})
+	if err == nil || err.Error() != "coins are missing" || len(f.sent) != 1 {
+		t.Errorf("got %v with %d in the queue, want why it wasn't sent", err, len(f.sent))
+	}
+}

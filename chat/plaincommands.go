@@ -173,6 +173,7 @@ func (p *plain) read(at Cursor) {
 			continue
 		}
 		p.message(m)
+		p.book.hear(t, m)
 		p.shown[m.key()] = p.state(m)
 		ids = append(ids, m.ID)
 	}

@@ -257,7 +257,7 @@ func (m *Model) listItem(t *talk, here bool, width int) []string {
 	right := ""
 	switch {
 	case t.unread >= mostUnread:
-		right = fmt.Sprintf("(%d+) ", mostUnread-1)
+		right = fmt.Sprintf("(%d+) ", mostUnread)
 	case t.uncounted:
 		right = "(new) "
 	case t.unread > 0:
@@ -328,7 +328,7 @@ func (m *Model) status() (string, int) {
 		if c := m.prompt.input.Cursor(); c != nil {
 			at += c.X
 		}
-		return m.look.note.Render(asks) + m.prompt.input.View(), at
+		return m.look.note.Render(asks) + visible(m.prompt.input.View()), at
 	}
 	if m.note.text != "" {
 		paint := m.look.note

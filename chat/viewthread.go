@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	tea "charm.land/bubbletea/v2"
 )
@@ -53,7 +54,7 @@ func (m *Model) conversation(left int) ([]string, *tea.Cursor) {
 	rows = append(rows, shown...)
 	rows = append(rows, m.rule())
 	top := len(rows)
-	rows = append(rows, strings.Split(m.writing.View(), "\n")...)
+	rows = append(rows, strings.Split(visible(m.writing.View()), "\n")...)
 	if m.part != onCompose || m.layer != noLayer {
 		return rows, nil
 	}
@@ -63,6 +64,17 @@ func (m *Model) conversation(left int) ([]string, *tea.Cursor) {
 		cursor.Y += top + 1 // the title
 	}
 	return rows, cursor
+}
+
+// visible leaves out of what is typed the characters that nobody sees: they are
+// sent, and would only disturb how wide a row is.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Variation_Selector, r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // mostWarnings is how many warnings about a peer a small window has rows for.
@@ -330,7 +342,7 @@ func (m *Model) bodyRows(i *Message, width int) []string {
 	case i.Picture != nil && m.colours:
 		rows := i.Picture.rows(min(width, 48), max(min(m.threadHeight()/2, 16), 3))
 		return append(rows, m.dimRows(fmt.Sprintf("%s %d x %d, %s", named(i), i.Picture.Width, i.Picture.Height, size(i.Size)), width)...)
-	case i.Text != "" || i.Type == "text":
+	case i.Text != "" || i.Type == "text" && i.Size == 0:
 		rows := wrapped(m.measure, i.Text, width, mostRows)
 		if i.Cut {
 			rows = append(rows, m.dimRows(fmt.Sprintf("(cut here; s saves all %s)", size(i.Size)), width)...)

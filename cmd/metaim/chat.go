@@ -118,7 +118,7 @@ func chatWith(cmd *cobra.Command, p *program, from string) (*person, error) {
 			return nil, fmt.Errorf("%w: say which network with --network to begin without it", err)
 		}
 	}
-	server, err := client.New(serverSetting.value(cmd, p))
+	server, err := newClient(cmd, p)
 	return &person{Person: &messenger.Person{Client: server, Network: ring.network}, program: p, ring: ring}, err
 }
 
