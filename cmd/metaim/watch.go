@@ -13,6 +13,7 @@ import (
 func newWatch(p *program) *cobra.Command {
 	var asJSON, decrypt bool
 	var from, cursor string
+	var limit int
 	c := &cobra.Command{
 		Use:   "watch [WHO]",
 		Short: "Follow the messages of a name or an address as they come",
@@ -29,6 +30,9 @@ also has opened, as inbox has.`,
 			if from != "now" && from != "start" {
 				return usagef("--since is now or start")
 			}
+			if limit < 0 {
+				return usagef("--limit is at least 1")
+			}
 			u, err := connect(cmd, p)
 			if err != nil {
 				return err
@@ -37,18 +41,19 @@ also has opened, as inbox has.`,
 			if err != nil {
 				return err
 			}
-			return r.watch(cmd.Context(), from, cursor)
+			return r.watch(cmd.Context(), from, cursor, limit)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one event a line, as JSON")
 	c.Flags().BoolVar(&decrypt, "decrypt", false, "decrypt what is encrypted to the keys of this machine")
 	c.Flags().StringVar(&from, "since", "now", "now, or start: everything that the server knows first")
+	c.Flags().IntVar(&limit, "limit", 0, "end after so many events (default: go on)")
 	c.Flags().StringVar(&cursor, "cursor", "", "go on after this event, as an earlier --json line names it")
 	addPersonFlags(c)
 	return c
 }
 
-func (r *reader) watch(ctx context.Context, from, cursor string) error {
+func (r *reader) watch(ctx context.Context, from, cursor string, limit int) error {
 	filter := client.Filter{Address: []string{r.Network.Address(r.of.Address)}}
 	if r.of.Name != "" {
 		filter = client.Filter{Name: []string{r.of.Name}}
@@ -65,6 +70,9 @@ func (r *reader) watch(ctx context.Context, from, cursor string) error {
 		}
 		if err := r.event(ctx, e); err != nil {
 			return err
+		}
+		if limit--; limit == 0 {
+			return nil
 		}
 	}
 	return nil

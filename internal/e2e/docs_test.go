@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/devnet"
@@ -172,7 +175,7 @@ func TestDocuments(t *testing.T) {
 			runUntilSaid(t, l, sh("exec "+line), says)
 		case regexp.MustCompile(`(^|[|;&(] *)metaim\b`).MatchString(line):
 			ran++
-			if out, err := sh(line).CombinedOutput(); err != nil {
+			if out, err := finished(t, sh(line)); err != nil {
 				t.Errorf("%s\n%v\n%s", l, err, out)
 			}
 		case strings.HasPrefix(line, "make"):
@@ -187,6 +190,21 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("only %d lines of metaim were found in the documents", ran)
 	}
 	t.Logf("%d lines of metaim", ran)
+}
+
+// finished runs a line to its end, and ends one that doesn't come to it.
+func finished(t testing.TB, cmd *exec.Cmd) ([]byte, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	limited := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
+	limited.Dir, limited.Env, limited.WaitDelay = cmd.Dir, cmd.Env, time.Second
+	endWhole(limited)
+	out, err := limited.CombinedOutput()
+	if ctx.Err() != nil {
+		err = errors.Join(err, fmt.Errorf("it hadn't ended after %s", patience))
+	}
+	return out, err
 }
 
 // A docPlace stands for what a reader of the documents has, and a test hasn't:
