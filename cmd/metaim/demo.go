@@ -408,7 +408,8 @@ func (d *demo) next() {
 		me + ` send --from alice --to bob "your words"`,
 		me + " inbox bob --decrypt",
 		me + " name show alice",
+		me + " chat --from bob",
 		me + " key new carol && " + me + " key fund carol && " + me + " name register carol --from carol --wait",
 	}
-	fmt.Fprintf(d.program.out, "\nIt stays up (Ctrl-C ends it and removes %s). In another terminal try:\n\n  %s\n\n", d.dir, strings.Join(lines, "\n  "))
+	fmt.Fprintf(d.program.out, "\nIt stays up (Ctrl-C ends it and removes %s). In another terminal try:\n\n  %s\n\nThe server explains itself at %s/docs\n\n", d.dir, strings.Join(lines, "\n  "), d.url)
 }
