@@ -6,7 +6,7 @@ SEED ?= 1
 RUNS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fuzz bench build simulate reliability libsecp256k1
+.PHONY: help demo test race lint fuzz bench build security simulate reliability libsecp256k1
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: ## measure against limits and peers, write docs/benchmarks.md (QUICK=1: j
 libsecp256k1: ## test what verifies signatures with the C library instead of pure Go
 	@pkg-config --exists libsecp256k1 || { apt-get update -q && apt-get install -y -q --no-install-recommends libsecp256k1-dev pkg-config; }
 	$(GO) test -race -tags libsecp256k1 ./improtocol/... ./index ./index/rows ./index/memory ./chainwatch
+
+security: ## known vulnerabilities (govulncheck, where its database can be reached) and careless code (gosec)
+	@.ci/security
 
 simulate: ## play RUNS (100000) scenarios from SEED (1) against the naive oracle
 	$(GO) run ./internal/simulate/run -seed $(SEED) -runs $(RUNS)

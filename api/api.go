@@ -9,6 +9,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -44,6 +45,15 @@ type Config struct {
 	// none. It fails with ErrNotTransaction, a *broadcast.Refused or anything
 	// else, which means that nobody decided.
 	Submit func(ctx context.Context, raw []byte) (frame.Hash, error)
+	// SubmitExtended is Submit for a transaction that came in extended format too;
+	// nil: nobody wants that, and clients aren't told to send it.
+	SubmitExtended func(ctx context.Context, raw, extended []byte) (frame.Hash, error)
+	// Fee tells the fee rate that clients are to pay, satoshis for bytes; nil: they
+	// are told none.
+	Fee func() (satoshis, bytes uint64)
+	// Callback is told by services what became of transactions; nil: the route for
+	// it isn't there.
+	Callback *Callback
 	// Read reads a raw transaction and its frames; it fails when the bytes are
 	// none. What it returns may alias raw. nil: answers to transactions carry no
 	// verdicts.
@@ -58,6 +68,12 @@ type Config struct {
 	Offer func(ctx context.Context, tx *index.Transaction, size int) ([]index.Decision, error)
 	// Ready tells why the server shouldn't be asked, if so.
 	Ready func() error
+	// Warn says in sentences what is odd though the server may be asked: /readyz
+	// passes it on. nil: nothing ever is.
+	Warn func() []string
+	// Answered is told of every request after its answer, by its own goroutine; nil:
+	// nobody is.
+	Answered func(Request)
 
 	// AllowedOrigins are the origins of web pages that may use the server beside
 	// its own, such as "https://example.org"; "*" allows all.
@@ -122,6 +138,7 @@ type Server struct {
 	places  places
 	ledger  *ledger
 	answers *answers
+	counts  serverCounts
 	table   []*route
 	papers  papers
 }
@@ -142,6 +159,9 @@ func New(cfg Config) *Server {
 		or(&q.Units, s.limits.Quota.Units)
 		or(&q.Seconds, s.limits.Quota.Seconds)
 		s.keys = append(s.keys, knownKey{hash: k.Hash, policy: policyOf("key", q), writes: k.Writes})
+	}
+	if c := cfg.Callback; c != nil { // whoever shows its token is no stranger, and may do nothing else
+		s.keys = append(s.keys, knownKey{hash: sha256.Sum256([]byte(c.Token)), policy: policyOf("callback", s.limits.Quota)})
 	}
 	s.table = s.routes()
 	return s
@@ -210,22 +230,43 @@ func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusOK, client.Status{Status: "ok"})
 }
 
-func (s *Server) getReady(w http.ResponseWriter, r *http.Request) error {
+// Ready tells why the server shouldn't be asked, nil when it may be: what /readyz
+// says.
+func (s *Server) Ready() error {
 	if s.cfg.Ready != nil {
 		if err := s.cfg.Ready(); err != nil {
-			return unavailable("not ready: " + err.Error())
+			return err
 		}
 	}
 	if !s.hub.running() {
-		return unavailable("not ready: the reader of events isn't running")
+		return errors.New("the reader of events isn't running")
 	}
-	return writeJSON(w, r, http.StatusOK, client.Status{Status: "ready"})
+	if deaf := s.deaf(); deaf != "" {
+		return errors.New(deaf)
+	}
+	return nil
+}
+
+func (s *Server) getReady(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Ready(); err != nil {
+		return unavailable("not ready: " + err.Error())
+	}
+	ready := client.Status{Status: "ready"}
+	if s.cfg.Warn != nil {
+		ready.Warnings = s.cfg.Warn()
+	}
+	return writeJSON(w, r, http.StatusOK, ready)
 }
 
 func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) error {
 	info := client.Info{
 		Network: string(s.network), Version: s.cfg.Version, Limits: s.limits, Submits: s.cfg.Submit != nil, SubmitsNeedKey: s.cfg.WriteKeys,
 		Registration: client.Registrations{Names: s.registrations(s.cfg.Rules.Names), Peers: s.registrations(s.cfg.Rules.Peers)},
+	}
+	info.Extended = s.cfg.SubmitExtended != nil
+	if s.cfg.Fee != nil {
+		satoshis, bytes := s.cfg.Fee()
+		info.Fee = &client.Fee{Satoshis: satoshis, Bytes: bytes}
 	}
 	err := s.view(r, func(v *view) error {
 		seq, err := v.LastSeq()

@@ -113,6 +113,7 @@ func (s *Server) getSocket(w http.ResponseWriter, r *http.Request) error {
 		return nil //nolint:nilerr // up has answered
 	}
 	opened = true
+	askingOf(r.Context()).upgraded = true
 	c.opened(ws.NetConn())
 	go c.serve() // and return: the request and its buffers are done with
 	return nil

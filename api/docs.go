@@ -92,7 +92,7 @@ func (s *Server) docs() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := docsPage{Style: template.CSS(docsCSS), Rules: s.rules(), Network: string(s.network), Version: s.cfg.Version} //nolint:gosec // our own
+	page := docsPage{Style: template.CSS(docsCSS), Rules: s.rules(), Network: string(s.network), Version: s.cfg.Version} // #nosec G203 -- the style is our own, embedded
 	group := ""
 	for _, rt := range s.table {
 		shown := rt.docs(shapes)

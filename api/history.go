@@ -62,6 +62,7 @@ func (c *conn) tooSlow(sub *subscription) bool {
 	if sub.lagging.IsZero() || time.Since(sub.lagging) < c.server.timing.Slow {
 		return false
 	}
+	c.hub.counts.slowCloses++
 	c.mu.Lock()
 	c.overflow()
 	c.mu.Unlock()
@@ -89,6 +90,7 @@ type page struct {
 	next int64  // all up to this seq is read
 	end  bool   // of the log
 	left int    // events that may still be told; -1: all
+	told uint64 // events in out
 }
 
 // page reads a piece of history for a subscription and sends it. At the end of
@@ -126,6 +128,7 @@ func (c *conn) page(sub *subscription) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.counts.history += p.told
 	if sub.ended {
 		return nil
 	}
@@ -182,6 +185,7 @@ func (c *conn) open(sub *subscription) {
 	}
 	for _, t := range gate {
 		if t.seq > sub.after && !sub.gated {
+			c.hub.counts.live++
 			c.push(sub, t)
 		}
 	}
@@ -246,6 +250,7 @@ func (v *view) page(sub *subscription) (page, error) {
 		} else {
 			p.out = appendFrame(p.out, websocket.TextMessage, begin, tail)
 		}
+		p.told++
 		if p.left > 0 {
 			p.left--
 		}

@@ -35,6 +35,7 @@ type hub struct {
 	voices    map[string]*voice // by the id of their subscriptions
 	spoken    []*voice          // since the last hand-out
 	bytes     int               // of the events told since then, each once
+	counts    hubCounts
 	names     map[string]*followed
 	namesAt   map[frame.KeyHash]map[string]struct{} // names followed, by their address
 	asked     []frame.KeyHash                       // of the candidate looked at

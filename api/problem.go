@@ -54,6 +54,9 @@ func (s *Server) explain(err error, id string) *client.Problem {
 		p = problem(http.StatusInternalServerError, "internal", "something failed in this server; its log has the request id")
 		p.Retryable = true
 	}
+	if p.Code == client.CodeQuota {
+		s.counts.limited.Add(1)
+	}
 	p.Type, p.Title, p.RequestID = "urn:metaim:problem:"+p.Code, http.StatusText(p.Status), id
 	return p
 }
@@ -65,7 +68,7 @@ func (s *Server) handle(rt *route) http.Handler {
 	h := s.answer(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !rt.raw {
-			w = &patient{ResponseWriter: w, control: http.NewResponseController(w), wait: s.timing.Write}
+			w = &patient{ResponseWriter: w, control: http.NewResponseController(w), wait: s.timing.Write, http2: r.ProtoMajor == 2}
 		}
 		if err := h(w, r); err != nil {
 			s.writeProblem(w, r, err)
@@ -79,6 +82,7 @@ type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	wait    time.Duration
+	http2   bool
 	until   atomic.Int64 // when it must be over, Unix nanoseconds; 0: whenever
 }
 
@@ -93,6 +97,28 @@ func (p *patient) extend() {
 		at = time.Unix(0, end)
 	}
 	_ = p.control.SetWriteDeadline(at) // unsupported by test recorders
+}
+
+// rest lets a stream be silent: in HTTP/2 a deadline that passes ends a stream
+// even though nothing waits to be written. A connection that takes no bytes is
+// closed by who listens.
+func (p *patient) rest() {
+	if p.http2 && p.until.Load() == 0 {
+		_ = p.control.SetWriteDeadline(time.Time{})
+	}
+}
+
+// hasten bounds how long a request can keep its connection by itself: with a body
+// that nobody reads, or by taking no answer. Handlers put the end off.
+func (s *Server) hasten(w http.ResponseWriter, r *http.Request) {
+	control, now := http.NewResponseController(w), time.Now()
+	_ = control.SetWriteDeadline(now.Add(s.timing.Request + s.timing.Write)) // unsupported by test recorders
+	if r.Body != nil && r.Body != http.NoBody {
+		_ = control.SetReadDeadline(now.Add(s.timing.Request))
+		if r.Method != http.MethodPost {
+			w.Header().Set("Connection", "close") // else net/http would wait for it
+		}
+	}
 }
 
 func (p *patient) WriteHeader(status int) {
@@ -189,6 +215,9 @@ func (s *Server) guard(mux *http.ServeMux) http.Handler {
 			a.id = rand.Text()
 		}
 		r = r.WithContext(context.WithValue(r.Context(), askingKey{}, a))
+		w, answered := s.watch(w, r, a)
+		defer answered()
+		s.hasten(w, r)
 		h := w.Header()
 		h.Set("X-Request-Id", a.id)
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -272,9 +272,11 @@ func (s *Server) hold(r *http.Request) (release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.all >= s.limits.Connections {
+		s.counts.crowded.Add(1)
 		return nil, unavailable("this server has all the connections that it takes")
 	}
 	if a.quota != nil && p.by[a.who] >= s.limits.PrefixConnections {
+		s.counts.crowded.Add(1)
 		return nil, &client.Problem{Status: http.StatusTooManyRequests, Code: "connections", Retryable: true, RetryAfter: 30,
 			Detail: fmt.Sprintf("there are %d connections from this address already", p.by[a.who])}
 	}

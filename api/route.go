@@ -152,6 +152,10 @@ type asking struct {
 	quota *quota // nil: who asks is exempt
 	query url.Values
 
+	route    *route // nil: none takes it
+	stream   bool   // the answer lasts as long as its reader wants
+	upgraded bool   // it was turned into a WebSocket
+
 	writes bool // who asks may hand in transactions
 }
 
@@ -175,6 +179,7 @@ func query(r *http.Request) url.Values { return askingOf(r.Context()).query }
 func (s *Server) answer(rt *route) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		a := askingOf(r.Context())
+		a.route = rt
 		q, err := rt.check(r)
 		if err != nil {
 			return first(s.charge(w, a, 1), err)

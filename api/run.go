@@ -29,6 +29,9 @@ func (s *Server) Run(ctx context.Context) error {
 		} else if err = s.start(ctx); err == nil {
 			started = true
 		}
+		if err == nil {
+			s.counts.read.Store(time.Now().UnixNano())
+		}
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("events can't be read; trying again", "error", err)
 		}

@@ -155,6 +155,7 @@ var errGone = errors.New("the reader is gone")
 // problems as anywhere; later ones are said in bye.
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, l *logReader, f form, follow bool) error {
 	q := query(r)
+	askingOf(r.Context()).stream = true
 	o := &outlet{s: s, w: patientOf(w), r: r, form: f, log: l, left: -1}
 	if follow && q.Has("limit") {
 		return badRequest("bad_query", "limit is for pages, and for streams that end with the log")
@@ -223,6 +224,7 @@ func (o *outlet) run() error {
 // page reads a piece of the log, so much as is asked of the store at once.
 func (o *outlet) page() (out *bytes.Buffer, end bool, err error) {
 	out = &bytes.Buffer{}
+	told := uint64(0)
 	most := readAtOnce
 	if o.left >= 0 {
 		most = min(most, o.left)
@@ -232,6 +234,7 @@ func (o *outlet) page() (out *bytes.Buffer, end bool, err error) {
 			e := v.event(ev, asked...)
 			before := out.Len()
 			o.say(out, sayMessage, e.Cursor, e)
+			told++
 			if o.left > 0 {
 				o.left--
 			}
@@ -239,6 +242,7 @@ func (o *outlet) page() (out *bytes.Buffer, end bool, err error) {
 		})
 		return err
 	})
+	o.s.counts.streamed.Add(told)
 	return out, end, err
 }
 
@@ -272,6 +276,7 @@ func (o *outlet) put(b []byte) error {
 	if o.w.control.Flush() != nil {
 		return errGone
 	}
+	o.w.rest()
 	return nil
 }
 

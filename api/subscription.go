@@ -50,6 +50,7 @@ func (sub *subscription) hand(t told) {
 	case sub.bell != nil:
 		sub.ring()
 	case !sub.gated && (t.move || t.seq > sub.after): // history may be ahead of the hub
+		sub.conn.hub.counts.live++
 		sub.conn.push(sub, t)
 	case !sub.gated:
 	case t.move:
@@ -76,6 +77,7 @@ func (sub *subscription) fallBehind(after int64) {
 	}
 	sub.gated, sub.after, sub.gate, sub.gateFull = true, after, nil, true
 	sub.lagging = time.Now()
+	sub.conn.hub.counts.resumes++
 	sub.conn.behind, sub.conn.slow = append(sub.conn.behind, sub), true
 }
 

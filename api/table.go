@@ -78,7 +78,7 @@ var (
 // routes returns the table of all that the server offers.
 func (s *Server) routes() []*route {
 	var all []*route
-	for _, group := range [][]*route{s.messageRoutes(), s.proofRoutes(), s.peopleRoutes(), s.transactionRoutes(), s.eventRoutes(), s.serverRoutes()} {
+	for _, group := range [][]*route{s.messageRoutes(), s.proofRoutes(), s.peopleRoutes(), s.transactionRoutes(), s.callbackRoutes(), s.eventRoutes(), s.serverRoutes()} {
 		all = append(all, group...)
 	}
 	for _, rt := range all {
@@ -198,14 +198,14 @@ func (s *Server) transactionRoutes() []*route {
 			parameters: []parameter{{name: "Idempotency-Key", in: "header", shape: aText, most: longestIdempotencyKey, code: "bad_idempotency_key",
 				meaning: "a text chosen by the client, unique to this request, such as a UUID: 1 to 255 printable ASCII characters", example: "0f6b2a1c-7c55-4c0a-8b52-6f1f0a2f4c11"}},
 			body: []media{
-				{kind: "application/octet-stream", note: "the raw bytes"},
-				{kind: "text/plain", note: "the raw bytes in hexadecimal"},
+				{kind: "application/octet-stream", note: "the bytes: raw, in extended format (BRC-30), or a BEEF (BRC-62) whose last transaction it is"},
+				{kind: "text/plain", note: "the same in hexadecimal"},
 				{kind: kindJSON, value: rawTransaction{}},
 			},
 			replies: []reply{{status: http.StatusAccepted, meaning: "the network took it", media: []media{{kind: kindJSON, value: client.Submitted{}}},
 				headers: []header{{"Idempotency-Replayed", "true, when this is the answer to an earlier request with the same key"}}}},
 			problems: []string{"bad_body", "bad_transaction", "bad_idempotency_key", "idempotency_conflict", "idempotency_busy", "slow_body", "too_large", "media_type", "held_bytes", "key_required",
-				client.CodeRefused, "no_submit", "origin_refused"},
+				client.CodeRefused, client.CodeDoubleSpend, "no_submit", "origin_refused"},
 			serve: s.postTransaction,
 		},
 		{

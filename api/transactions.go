@@ -146,8 +146,13 @@ func unhex(text []byte) ([]byte, error) {
 // its frames are judged. Twice the same is no harm. Signatures are looked at only
 // when the network has taken the transaction: who floods this server with bad
 // ones pays for each.
-func (s *Server) submit(ctx context.Context, raw []byte) (client.Submitted, error) {
+func (s *Server) submit(ctx context.Context, body []byte) (client.Submitted, error) {
 	done := client.Submitted{Frames: []client.FrameVerdict{}}
+	form, err := broadcast.Read(body)
+	if err != nil {
+		return done, badTransaction(err)
+	}
+	raw := form.Raw
 	var tx *index.Transaction
 	if s.cfg.Read != nil {
 		var err error
@@ -155,16 +160,9 @@ func (s *Server) submit(ctx context.Context, raw []byte) (client.Submitted, erro
 			return done, badTransaction(err)
 		}
 	}
-	txid, err := s.cfg.Submit(ctx, raw)
-	var refused *broadcast.Refused
-	switch {
-	case errors.As(err, &refused):
-		return done, problem(http.StatusUnprocessableEntity, client.CodeRefused, "the transaction is refused: %s", refused.Reason)
-	case errors.Is(err, ErrNotTransaction):
-		return done, badTransaction(err)
-	case err != nil:
-		s.log.Warn("transaction not submitted", "error", err)
-		return done, unavailable("nobody could be asked to take the transaction, or the answer didn't come: send it again later, the same bytes do no harm")
+	txid, err := s.handOn(ctx, form)
+	if err != nil {
+		return done, s.notSubmitted(err)
 	}
 	done.TxID = txid.String()
 	if tx == nil || len(tx.Frames) == 0 {
@@ -175,6 +173,42 @@ func (s *Server) submit(ctx context.Context, raw []byte) (client.Submitted, erro
 		done.Frames = verdicts(tx, decisions)
 	}
 	return done, nil
+}
+
+// handOn hands a transaction to the network in the form that is wanted there.
+func (s *Server) handOn(ctx context.Context, form *broadcast.Transaction) (frame.Hash, error) {
+	if s.cfg.SubmitExtended != nil && form.Extended != nil {
+		return s.cfg.SubmitExtended(ctx, form.Raw, form.Extended)
+	}
+	return s.cfg.Submit(ctx, form.Raw)
+}
+
+// notSubmitted tells why the network doesn't have a transaction: refused for good,
+// or undecided, which says nothing against it.
+func (s *Server) notSubmitted(err error) error {
+	var refused *broadcast.Refused
+	switch {
+	case errors.Is(err, broadcast.ErrDoubleSpend) && errors.As(err, &refused):
+		detail := "the transaction is refused: " + refused.Reason
+		if len(refused.Competing) > 0 {
+			detail += ", such as " + refused.Competing[0].String()
+		}
+		return problem(http.StatusUnprocessableEntity, client.CodeDoubleSpend, "%s", detail)
+	case errors.As(err, &refused):
+		return problem(http.StatusUnprocessableEntity, client.CodeRefused, "the transaction is refused: %s", refused.Reason)
+	case errors.Is(err, ErrNotTransaction):
+		return badTransaction(err)
+	}
+	s.log.Warn("transaction not submitted", "error", err)
+	switch {
+	case errors.Is(err, broadcast.ErrSafeMode):
+		return unavailable("the node is in safe mode and takes no transactions now: send it again later, the same bytes do no harm")
+	case errors.Is(err, broadcast.ErrOrphan):
+		return unavailable("the network doesn't know a transaction whose coins it spends yet: hand that one in, then this one again, the same bytes do no harm")
+	case errors.Is(err, broadcast.ErrHeld):
+		return unavailable("a service keeps the transaction and hasn't seen it on the network yet: send it again later, the same bytes do no harm")
+	}
+	return unavailable("nobody could be asked to take the transaction, or the answer didn't come: send it again later, the same bytes do no harm")
 }
 
 // publish puts a transaction of the network into the index, or where that can't

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/index"
 )
 
 // Reasons why a header is refused.
@@ -25,6 +26,7 @@ type Chain struct {
 	index  map[frame.Hash]int32 // of nodes
 	nodes  []node
 	best   int32
+	most   int32 // has the most work of all, barred or not
 }
 
 type node struct {
@@ -79,6 +81,9 @@ func (c *Chain) Add(h Header) (isNew bool, err error) {
 	c.nodes = append(c.nodes, node{header: h, hash: hash, parent: parent, height: c.nodes[parent].height + 1,
 		work: total, barred: c.nodes[parent].barred})
 	c.index[hash] = i
+	if total.more(c.nodes[c.most].work) {
+		c.most = i
+	}
 	c.consider(i)
 	return true, nil
 }
@@ -174,6 +179,23 @@ func expand(compact uint32) *big.Int {
 func (c *Chain) Best() (hash frame.Hash, height int32) {
 	n := &c.nodes[c.best]
 	return n.hash, n.height
+}
+
+// a sight is what a chain says of the index's last block, for whoever asks how the
+// follower is doing.
+type sight struct {
+	best              int32 // height of the best branch
+	tipTime, bestTime int64 // in the headers, Unix seconds; 0: there is no such block
+	behind            bool  // there is a header with more work, even if nobody has its block
+}
+
+func (c *Chain) sight(tip index.Tip) sight {
+	s := sight{best: c.nodes[c.best].height, bestTime: c.nodes[c.best].header.Time(), behind: true}
+	if i, ok := c.index[tip.Hash]; ok && tip.Height >= 0 {
+		s.tipTime = c.nodes[i].header.Time()
+		s.behind = c.nodes[c.most].work.more(c.nodes[i].work)
+	}
+	return s
 }
 
 // parent returns the block before, and the genesis block for itself.

@@ -36,6 +36,9 @@ type Config struct {
 	Batch   Batch
 	Until   int32 // the last height to connect; 0: no bound
 	Expire  int32 // blocks that an unconfirmed transaction may wait; 2,016
+	// Unconfirmed bounds what is kept before it is in a block. What comes beyond is
+	// passed over until it is in one, or there is room and a node tells of it again.
+	Unconfirmed Amount
 }
 
 // A Batch bounds what is saved in one transaction during backfill: what a kill
@@ -55,6 +58,12 @@ func (c *Config) defaults() {
 	}
 	if c.Expire == 0 {
 		c.Expire = 2016 // two weeks, as long as nodes keep one
+	}
+	if c.Unconfirmed.Transactions == 0 {
+		c.Unconfirmed.Transactions = 1_000_000
+	}
+	if c.Unconfirmed.Bytes == 0 {
+		c.Unconfirmed.Bytes = 1 << 30
 	}
 	if c.Batch.Blocks == 0 {
 		c.Batch.Blocks = 500
@@ -82,6 +91,8 @@ type Follower struct {
 	chain   *Chain
 	tip     int32              // height of the sink
 	mempool *mempool           // nil: must be read from the sink
+	kept    Amount             // how much that was when it was last known
+	passed  int                // transactions passed over since there was room
 	known   bool               // some node has the best tip
 	said    string             // what the log has of lost
 	failed  map[frame.Hash]int // how often in a row a block couldn't be had
@@ -132,13 +143,16 @@ func (f *Follower) CatchUp(ctx context.Context) error {
 			return ctx.Err()
 		}
 		f.config.Logger.Warn("following the chain", "error", err, "again_in", backoff)
+		f.health.rests(true)
 		f.meanwhile(ctx, func() { pause(ctx, backoff) })
+		f.health.rests(false)
 	}
 }
 
 // Load reads what the sink knows: its headers, and what its unconfirmed
 // transactions spend. It comes before Sync and Take; Run calls it.
 func (f *Follower) Load(ctx context.Context) error {
+	f.health.moves()
 	f.chain = NewChain(f.config.Params)
 	err := f.sink.Headers(ctx, func(height int32, header [HeaderSize]byte) error {
 		if height == 0 {
@@ -232,8 +246,7 @@ func (f *Follower) sync(ctx context.Context) error {
 			continue
 		}
 		path := f.chain.Path(tip.Height, f.reach(tip.Height))
-		_, best := f.chain.Best()
-		f.health.at(tip, best)
+		f.health.at(tip, f.chain.sight(tip))
 		if len(path) == 0 {
 			return nil
 		}
@@ -268,6 +281,7 @@ func (f *Follower) headers(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("ask for headers: %w", err)
 		}
+		f.health.moves()
 		ask = ask[1:]
 		for i, h := range answer {
 			isNew, err := f.chain.Add(h)
@@ -292,7 +306,10 @@ func (f *Follower) disconnect(ctx context.Context, tip index.Tip) error {
 	f.config.Logger.Info("reorganisation", "fork", height, "depth", tip.Height-height, "block", fork,
 		"from", tip.Hash, "to", best, "to_height", bestHeight)
 	f.forget() // whatever fails from here on
-	if err := f.sink.Disconnect(ctx, height); err != nil {
+	f.health.saves()
+	err := f.sink.Disconnect(ctx, height)
+	f.health.saved()
+	if err != nil {
 		return err
 	}
 	if s, ok := f.source.(interface{ RequestMempool() }); ok {
@@ -329,7 +346,10 @@ func (f *Follower) connect(ctx context.Context, path []Step) error {
 }
 
 func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
-	if err := f.sink.Connect(ctx, batch); err != nil {
+	f.health.saves()
+	err := f.sink.Connect(ctx, batch)
+	f.health.saved()
+	if err != nil {
 		f.forget() // as in Take
 		return err
 	}
@@ -349,7 +369,8 @@ func (f *Follower) save(ctx context.Context, batch []*index.Block) error {
 	f.tip = last.Height
 	f.mempool.remove(confirmed)
 	f.mempool.dropWithHeirs(spent)
-	f.health.connected(last)
+	f.health.connected(last, f.chain.sight(index.Tip{Height: last.Height, Hash: last.Hash}))
+	f.health.holds(len(f.mempool.since))
 	f.config.Logger.Debug("connected", "blocks", len(batch), "frames", frames, "height", last.Height)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 // in: it comes again from the source when a node announces it, or in a block.
 var (
 	ErrBusy    = errors.New("the follower is busy: the transaction waits to be announced")
+	ErrFull    = errors.New("as many transactions wait for a block as are kept: this one is taken in when it is in one")
 	ErrStopped = errors.New("the follower has ended")
 )
 
@@ -53,7 +54,7 @@ func newIntake() intake {
 // doesn't matter that the source delivers the transaction too.
 //
 // It fails with ErrBusy when too much waits or the follower is far behind, with
-// ErrStopped, with ctx, or with what the sink fails with. After ctx has ended the
+// ErrFull when Config.Unconfirmed are kept, with ErrStopped, with ctx, or with what the sink fails with. After ctx has ended the
 // offer still stands.
 func (f *Follower) Offer(ctx context.Context, tx *index.Transaction, size int) ([]index.Decision, error) {
 	in := &f.intake
@@ -111,6 +112,8 @@ func (f *Follower) waiting(t *taking) {
 func (f *Follower) wait(ctx context.Context) {
 	timer := time.NewTimer(f.config.Poll)
 	defer timer.Stop()
+	f.health.rests(true)
+	defer f.health.rests(false)
 	for {
 		var t taking
 		select {
@@ -174,17 +177,14 @@ func (f *Follower) Take(ctx context.Context, batch [][]byte) error {
 
 // take saves a taking, and answers the offers in it.
 func (f *Follower) take(ctx context.Context, t *taking) error {
-	txs := make([]*index.Transaction, 0, len(t.offers)+len(t.raw))
-	for _, o := range t.offers {
-		f.intake.bytes.Add(-o.size)
-		txs = append(txs, o.tx)
-	}
-	txs = append(txs, f.read(t.raw, txs)...)
+	txs := f.admit(t)
 	if len(txs) == 0 {
 		return nil
 	}
 	ProveAll(context.WithoutCancel(ctx), txs[len(t.offers):], f.config.Params.Network) // all of them: the judge takes no others
+	f.health.saves()
 	decisions, err := f.sink.Seen(ctx, txs)
+	f.health.saved()
 	for i, o := range t.offers {
 		a := answer{err: err}
 		if err == nil {
@@ -198,6 +198,11 @@ func (f *Follower) take(ctx context.Context, t *taking) error {
 	}
 	if f.mempool != nil {
 		f.mempool.add(txs, f.tip)
+		f.health.holds(len(f.mempool.since))
+		return nil
+	}
+	for _, tx := range txs {
+		f.kept.add(tx)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ type offering struct {
 	stop func() // ends Run and waits for it
 }
 
-func offerTo(t *testing.T, wrap func(*simchain.Source) chainwatch.Source, blocks int) *offering {
+func offerTo(t *testing.T, wrap func(*simchain.Source) chainwatch.Source, blocks int, most ...chainwatch.Amount) *offering {
 	t.Helper()
 	r := &rig{t: t, tree: simchain.NewTree(), store: memory.New(), person: simchain.NewPerson(5, 0)}
 	r.source = simchain.NewSource(r.tree)
@@ -60,7 +60,11 @@ func offerTo(t *testing.T, wrap func(*simchain.Source) chainwatch.Source, blocks
 		source = wrap(r.source)
 	}
 	g := &gate{Writer: index.NewWriter(r.store, index.DefaultRules(frame.Regtest), nil), saved: make(chan int, 100), open: make(chan struct{})}
-	r.follower = chainwatch.NewFollower(source, g, chainwatch.Config{Params: chainwatch.ParamsOf(frame.Regtest), Poll: time.Hour})
+	config := chainwatch.Config{Params: chainwatch.ParamsOf(frame.Regtest), Poll: time.Hour}
+	for _, m := range most {
+		config.Unconfirmed = m
+	}
+	r.follower = chainwatch.NewFollower(source, g, config)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.follower.Run(ctx) }()

@@ -17,11 +17,14 @@ type mempool struct {
 	since  map[frame.Hash]int32 // height of the index when this process first met it
 	missed map[frame.Hash]bool  // was not in the node's list when last looked
 	proofs *proofs
+
+	weights map[frame.Hash]int64 // what each is counted as
+	bytes   int64                // all of them
 }
 
 func newMempool(txs []*index.Transaction, height int32) *mempool {
 	m := &mempool{spent: Spent{}, since: map[frame.Hash]int32{}, missed: map[frame.Hash]bool{},
-		proofs: newProofs(proofsBytes)}
+		proofs: newProofs(proofsBytes), weights: map[frame.Hash]int64{}}
 	m.add(txs, height)
 	return m
 }
@@ -30,6 +33,8 @@ func (m *mempool) add(txs []*index.Transaction, height int32) {
 	for _, tx := range txs {
 		if _, ok := m.since[tx.ID]; !ok {
 			m.since[tx.ID] = height
+			m.weights[tx.ID] = weight(tx)
+			m.bytes += m.weights[tx.ID]
 		}
 		for _, o := range tx.Spends {
 			m.spent.add(o, tx.ID)
@@ -45,6 +50,8 @@ func (m *mempool) remove(gone map[frame.Hash]bool) {
 	for id := range gone {
 		delete(m.since, id)
 		delete(m.missed, id)
+		m.bytes -= m.weights[id]
+		delete(m.weights, id)
 	}
 }
 
@@ -117,7 +124,10 @@ func sorted(ids []frame.Hash) []frame.Hash {
 
 // forget reads the mempool anew before the next block: more or less may be
 // unconfirmed than is known here.
-func (f *Follower) forget() { f.mempool = nil }
+func (f *Follower) forget() {
+	f.kept = f.unconfirmed()
+	f.mempool = nil
+}
 
 // loadMempool reads what the sink has unconfirmed, unless it is known.
 func (f *Follower) loadMempool(ctx context.Context) error {
@@ -129,6 +139,7 @@ func (f *Follower) loadMempool(ctx context.Context) error {
 		return err
 	}
 	f.mempool = newMempool(txs, f.tip)
+	f.health.holds(len(f.mempool.since))
 	return nil
 }
 
@@ -139,6 +150,8 @@ func (f *Follower) drop(ctx context.Context, ids []frame.Hash, reason string) er
 	}
 	f.config.Logger.Info("unconfirmed transactions are gone", "transactions", len(ids), "reason", reason)
 	f.forget() // their heirs are gone too, and if it fails nobody knows
+	f.health.saves()
+	defer f.health.saved()
 	return f.sink.Drop(ctx, ids, reason)
 }
 
@@ -150,6 +163,7 @@ func (f *Follower) tidy(ctx context.Context) error {
 	if err := f.drop(ctx, f.mempool.expired(f.tip, f.config.Expire), index.ReasonExpired); err != nil {
 		return err
 	}
+	f.makeRoom()
 	watcher, ok := f.source.(MempoolWatcher)
 	if !ok || f.mempool == nil || len(f.mempool.since) == 0 {
 		return nil

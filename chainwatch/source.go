@@ -74,4 +74,12 @@ type Status struct {
 	Height    int32     // the highest that a node has claimed, -1 when unknown
 	LastHeard time.Time // when anything last arrived
 	Trouble   string    // a sentence when something is wrong, else empty
+	Nodes     []Node    // one by one, where the source knows them; in a fixed order
+}
+
+// A Node is how one of the nodes behind a source is doing.
+type Node struct {
+	Address   string // host:port or a URL, without a password
+	Connected bool
+	Height    int32 // the highest that it has claimed, -1 when unknown
 }

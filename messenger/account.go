@@ -86,6 +86,9 @@ func (a *Account) Source(ctx context.Context, asAddress bool) (string, error) {
 // Pay builds a transaction and hands it to the server.
 func (a *Account) Pay(ctx context.Context, q signer.Request) (frame.Hash, error) {
 	q.From = a.Key.KeyHash()
+	if q.Rate.Bytes == 0 {
+		q.Rate = a.FeeRate()
+	}
 	signed, err := a.Wallet.Build(q)
 	if err != nil {
 		return frame.Hash{}, err

@@ -16,6 +16,7 @@ import (
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/safetext"
+	"github.com/metaim/metaim/signer"
 )
 
 // A Person is who asks a server.
@@ -23,6 +24,21 @@ type Person struct {
 	Client  *client.Client
 	Info    *client.Info // as the server told it at the beginning
 	Network frame.Network
+}
+
+// FeeRate returns the fee rate that the server asks for, the usual one when it
+// doesn't say or names one of less than a satoshi for 1,000 bytes, with which a
+// transaction would lie about for ever. That it isn't too high is the wallet's to
+// see (signer.Options.MaxRate).
+func (u *Person) FeeRate() signer.FeeRate {
+	if u.Info == nil || u.Info.Fee == nil {
+		return signer.DefaultFeeRate
+	}
+	fee := u.Info.Fee
+	if fee.Satoshis == 0 || fee.Bytes == 0 || fee.Bytes/1000 > fee.Satoshis {
+		return signer.DefaultFeeRate
+	}
+	return signer.FeeRate{Satoshis: fee.Satoshis, Bytes: fee.Bytes}
 }
 
 // A Party is somebody who can be written to.

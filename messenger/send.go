@@ -99,7 +99,7 @@ func (a *Account) build(d *Draft, m *improtocol.Message, to []string) (*signer.S
 	if err != nil {
 		return nil, err
 	}
-	q := signer.Request{From: a.Key.KeyHash(), Script: script}
+	q := signer.Request{From: a.Key.KeyHash(), Script: script, Rate: a.FeeRate()}
 	for _, address := range to {
 		h, err := a.Network.ParseAddress(address)
 		if err != nil {
@@ -136,7 +136,7 @@ func (a *Account) hand(ctx context.Context, id frame.ID, txid frame.Hash, raw []
 
 // submit is Submit that tells what the server answered.
 func (a *Account) submit(ctx context.Context, id frame.Hash, raw []byte) (*client.Submitted, error) {
-	submitted, err := a.Client.Submit(ctx, raw)
+	submitted, err := a.Client.Submit(ctx, a.form(raw))
 	if err == nil {
 		return submitted, a.Wallet.Accept(id)
 	}
@@ -146,6 +146,18 @@ func (a *Account) submit(ctx context.Context, id frame.Hash, raw []byte) (*clien
 		return nil, errors.Join(&RefusedError{p.Detail}, release)
 	}
 	return nil, fmt.Errorf("transaction %s is kept and submitted with the next command: %w", id, err)
+}
+
+// form returns a transaction in the form that the server wants: extended where it
+// says so and all coins are known, else raw.
+func (a *Account) form(raw []byte) []byte {
+	if a.Info == nil || !a.Info.Extended {
+		return raw
+	}
+	if extended, err := a.Wallet.Extend(raw); err == nil {
+		return extended
+	}
+	return raw
 }
 
 // whereabouts finds the transaction of a frame that an earlier attempt may have

@@ -21,6 +21,7 @@ type Problem struct {
 const (
 	CodeCursorExpired = "cursor_expired"   // the history was made anew: start again at Cursor
 	CodeRefused       = "node_refused"     // the node refused the transaction
+	CodeDoubleSpend   = "double_spend"     // it spends a coin that another transaction has spent
 	CodeNotFound      = "not_found"        // no such message, name, transaction or route
 	CodeUnavailable   = "unavailable"      // later, perhaps
 	CodeSlowConsumer  = "slow_consumer"    // a subscriber read too slowly

@@ -52,6 +52,12 @@ type Registrations struct {
 	Peers []Registration `json:"peers"`
 }
 
+// A Fee is a fee rate: Satoshis for each Bytes bytes.
+type Fee struct {
+	Satoshis uint64 `json:"satoshis"`
+	Bytes    uint64 `json:"bytes"`
+}
+
 // Info says which network and chain a server serves, and its limits.
 type Info struct {
 	Network      string        `json:"network"`
@@ -62,6 +68,10 @@ type Info struct {
 	Limits       Limits        `json:"limits"`
 	Registration Registrations `json:"registration"`
 	Submits      bool          `json:"submits"` // whether it takes transactions
+	// Fee is what a transaction should pay, nil when the server doesn't say.
+	Fee *Fee `json:"fee,omitempty"`
+	// Extended says that the network is best handed the extended format (BRC-30).
+	Extended bool `json:"extended,omitempty"`
 	// SubmitsNeedKey says that it takes them only from who shows a key that is good
 	// for it.
 	SubmitsNeedKey bool `json:"submits_need_key"`
@@ -352,7 +362,8 @@ type CaughtUp struct {
 
 // A Status is the answer of /healthz and /readyz.
 type Status struct {
-	Status string `json:"status"` // ok, ready
+	Status   string   `json:"status"`             // ok, ready
+	Warnings []string `json:"warnings,omitempty"` // of /readyz: what is odd, each a sentence
 }
 
 // An EventPage is a part of the log. It may hold fewer events than its limit, even

@@ -114,6 +114,7 @@ func (s *Source) Status() chainwatch.Status {
 	if s.same && s.err == nil {
 		st.Connected = 1
 	}
+	st.Nodes = []chainwatch.Node{{Address: s.rpc.URL(), Connected: st.Connected == 1, Height: st.Height}}
 	return st
 }
 

@@ -188,9 +188,11 @@ func (s *Source) askMempool(p *session) {
 func (s *Source) Status() chainwatch.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := chainwatch.Status{Connected: len(s.inOrder()), Height: -1, Trouble: s.trouble()}
+	up := s.inOrder()
+	st := chainwatch.Status{Connected: len(up), Height: -1, Trouble: s.trouble()}
 	for _, p := range s.slots {
 		st.Height = max(st.Height, p.height)
+		st.Nodes = append(st.Nodes, chainwatch.Node{Address: p.addr, Height: p.height, Connected: slices.ContainsFunc(up, func(c *session) bool { return c.slot == p })})
 	}
 	if ns := s.heard.Load(); ns != 0 {
 		st.LastHeard = time.Unix(0, ns)

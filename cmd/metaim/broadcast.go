@@ -78,9 +78,9 @@ type submitFunc func(ctx context.Context, raw []byte) ([]client.FrameVerdict, er
 
 func submitter(cmd *cobra.Command, p *program, node string) (submitFunc, error) {
 	if node == "" {
-		server, err := client.New(serverSetting.value(cmd, p))
+		server, err := newClient(cmd, p)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, err
 		}
 		return func(ctx context.Context, raw []byte) ([]client.FrameVerdict, error) {
 			s, err := server.Submit(ctx, raw)

@@ -134,6 +134,7 @@ func asUsage(c *cobra.Command) {
 var commands = []func(*program) *cobra.Command{
 	newDemo,
 	newServe,
+	newToken,
 	newDevnet,
 	newKey,
 	newWallet,
@@ -155,6 +156,7 @@ var commands = []func(*program) *cobra.Command{
 	newExport,
 	newBroadcast,
 	newConfig,
+	newDoctor,
 	newCompletion,
 	newMan,
 	newVersion,

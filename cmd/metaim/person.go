@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/messenger"
 	"github.com/metaim/metaim/signer"
@@ -24,9 +23,9 @@ type person struct {
 // be the same; otherwise the server's is used.
 func connect(c *cobra.Command, p *program) (*person, error) {
 	url := serverSetting.value(c, p)
-	server, err := client.New(url)
+	server, err := newClient(c, p)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
 	info, err := server.Info(c.Context())
 	if err != nil {

@@ -44,7 +44,7 @@ func (s *service) serveProfiles(ctx context.Context, group *errgroup.Group) erro
 	if s.profiles == "" {
 		return nil
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.profiles)
+	listener, err := s.door(ctx, "profiles", s.profiles)
 	if err != nil {
 		return fmt.Errorf("listen for profiles: %w", err)
 	}

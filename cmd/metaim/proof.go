@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/proof"
 	"github.com/spf13/cobra"
@@ -41,9 +40,9 @@ writes it as JSON. The server is not trusted: "proof verify" checks what it says
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{noJSON: "a proof is JSON"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := client.New(serverSetting.value(cmd, p))
+			server, err := newClient(cmd, p)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			got, err := server.Proof(cmd.Context(), args[0])
 			if err != nil {
@@ -169,9 +168,9 @@ server's word: compare the last header with another source.`,
 		Example: "  metaim proof headers -o headers.bin",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			server, err := client.New(serverSetting.value(cmd, p))
+			server, err := newClient(cmd, p)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			before, err := readHeaders(out)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -220,7 +219,7 @@ func replaceFile(path string, content []byte) error {
 	_, err = f.Write(content)
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Chmod(f.Name(), 0o644) //nolint:gosec // what everybody may read
+		err = os.Chmod(f.Name(), 0o644) // #nosec G302 -- everybody may read it
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)

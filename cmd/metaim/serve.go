@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/metaim/metaim/chainwatch"
@@ -36,12 +37,19 @@ keeps the index and serves it over HTTP and WebSocket. No private key is ever
 here. Stopped and started again it goes on where it was.
 
 One process writes a store: a second one on the same PostgreSQL database waits
-until the first is gone. With --read-only any number serve what it has written.`,
+until the first is gone. With --read-only any number serve what it has written.
+
+On SIGHUP it starts its program again, which may be another version by then, and
+hands over to it: no request fails, and subscribers are asked to come again.
+Where the new process doesn't get ready, this one goes on as before.`,
 		Example: "  metaim serve --network main --peer 127.0.0.1:8333\n  metaim serve --network main --source rpc:http://127.0.0.1:8332 --store postgres://metaim@127.0.0.1/metaim\n  metaim serve --network regtest --devnet-dir ./devnet",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := serviceOf(cmd, p, readOnly)
 			if err != nil {
+				return err
+			}
+			if err := s.join(p); err != nil {
 				return err
 			}
 			s.ready = func(url string) { fmt.Fprintf(p.err, "metaim: serving %s on %s\n", s.network, url) }
@@ -53,6 +61,12 @@ until the first is gone. With --read-only any number serve what it has written.`
 		},
 	}
 	c.Flags().BoolVar(&readOnly, "read-only", false, "serve what another process writes")
+	for _, s := range slices.Concat(guardSettings, watchSettings, submitSettings) {
+		if s.only {
+			continue
+		}
+		s.add(c)
+	}
 	for _, s := range []setting{networkSetting, homeSetting, storeSetting, listenSetting, sourceSetting, zmqSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting, pprofSetting} {
 		s.add(c)
 	}
@@ -78,11 +92,17 @@ func serviceOf(c *cobra.Command, p *program, readOnly bool) (*service, error) {
 	fault(err)
 	s.store, err = storeSpec(c, p, s.network)
 	fault(err)
+	s.guard, err = guardOf(c, p)
+	fault(err)
+	s.watching, err = watchingOf(c, p, s.network)
+	fault(err)
 	if text := rpcSetting.value(c, p); text != "" {
 		s.rpc, err = rpcClient(text)
 		fault(err)
 	}
 	spec, err := s.sourceSpec(c, p)
+	fault(err)
+	s.submitting, err = submittingOf(c, p, s)
 	fault(err)
 	if len(faults) == 0 && !readOnly {
 		params := chainwatch.ParamsOf(s.network)

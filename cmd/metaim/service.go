@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
-	"time"
 
 	"github.com/metaim/metaim/api"
 	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/internal/noderpc"
-	"github.com/metaim/metaim/signer/broadcast"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -28,64 +25,113 @@ type service struct {
 	rpc      *noderpc.Client // of a node that takes transactions; nil: none are taken
 	local    *localNode      // of a devnet, instead of rpc and the addresses of peers
 	origins  []string
+	guard    *guard // nil: one without settings
+	watching watching
+	submitting
+	succession
 	profiles string // the loopback address where profiles are served; "": nowhere
 	logger   *slog.Logger
 	ready    func(url string) // called when the server listens
 }
 
-// run runs the service until ctx ends or a part of it can't go on.
+// run runs the service until ctx ends, another process has taken over, or a part
+// of it can't go on.
 func (s *service) run(ctx context.Context) (err error) {
-	store, err := openStore(ctx, s.store, s.network, s.readOnly, s.logger)
+	if s.guard == nil {
+		s.guard = &guard{}
+	}
+	rules := index.DefaultRules(s.network)
+	var w *writing
+	if !s.readOnly {
+		w = s.newWriting(rules)
+		defer func() { err = errors.Join(err, w.close()) }()
+		if s.elder == nil { // who takes over writes later
+			if err := w.open(ctx, false); err != nil {
+				return err
+			}
+		}
+	}
+	store, err := openStore(ctx, s.store, s.network, true, s.logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	listener, err := net.Listen("tcp", s.listen)
+	listener, err := s.door(ctx, "http", s.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	defer listener.Close()
 	group, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err = s.start(ctx, group, store, w, listener)
+	if err != nil {
+		cancel()
+		return errors.Join(err, group.Wait())
+	}
+	if err := group.Wait(); !errors.Is(err, errLeft) {
+		return err
+	}
+	return nil
+}
+
+// start starts the parts of the service. w is nil where another process writes.
+func (s *service) start(ctx context.Context, group *errgroup.Group, store index.Store, w *writing, listener net.Listener) error {
 	if err := s.serveProfiles(ctx, group); err != nil {
 		return err
 	}
 	config := api.Config{
 		Index: store, Rules: index.DefaultRules(s.network), Version: version, Logger: s.logger.With("part", "api"),
-		Submit: s.submit(), AllowedOrigins: s.origins,
-		Read:  func(raw []byte) (*index.Transaction, error) { return chainwatch.ReadTransaction(raw, s.network) },
-		Prove: func(tx *index.Transaction) { chainwatch.Prove(tx, s.network) },
+		AllowedOrigins: s.origins,
+		Read:           func(raw []byte) (*index.Transaction, error) { return chainwatch.ReadTransaction(raw, s.network) },
+		Prove:          func(tx *index.Transaction) { chainwatch.Prove(tx, s.network) },
 	}
-	if s.readOnly {
-		err = s.listenTo(ctx, store, &config)
+	s.guard.configure(&config)
+	s.submitting.configure(ctx, group, s, store, &config)
+	s.watching.configure(&config)
+	var health func() chainwatch.Health
+	if w == nil {
+		if err := s.listenTo(ctx, store, &config); err != nil {
+			return err
+		}
 	} else {
-		s.follow(ctx, group, store, &config)
+		health = w.health
+		s.follow(ctx, group, w, &config)
 	}
+	server := api.New(config)
+	talking, goodbye := context.WithCancel(ctx)
+	group.Go(func() error {
+		defer goodbye()
+		return server.Run(talking)
+	})
+	if err := s.watching.serve(ctx, group, s, server, health); err != nil {
+		return err
+	}
+	if err := s.takeOver(ctx, group, w, server.Ready); err != nil {
+		return err
+	}
+	url, err := s.serveHTTP(ctx, group, listener, s.courteous(server.Handler()))
 	if err != nil {
 		return err
 	}
-	server := api.New(config)
-	group.Go(func() error { return server.Run(ctx) })
-	serveHTTP(ctx, group, listener, server.Handler())
+	group.Go(func() error { return s.beReplaced(ctx, w, goodbye) })
+	tellSystemd(s.logger, "READY=1")
 	if s.ready != nil {
-		s.ready("http://" + listener.Addr().String())
+		s.ready(url)
 	}
-	return group.Wait()
+	return nil
 }
 
-// follow starts the part that writes: source and follower.
-func (s *service) follow(ctx context.Context, group *errgroup.Group, store index.Store, config *api.Config) {
-	wake := make(chan struct{}, 1)
-	writer := index.NewWriter(store, config.Rules, func() {
-		select {
-		case wake <- struct{}{}:
-		default: // it rings already
-		}
-	})
-	follower := chainwatch.NewFollower(s.source, writer,
-		chainwatch.Config{Params: chainwatch.ParamsOf(s.network), Logger: s.logger.With("part", "follower")})
-	config.Wake, config.Ready, config.Offer = wake, readiness(follower), follower.Offer
+// follow starts the part that writes: source and follower. Who takes over starts
+// the follower later.
+func (s *service) follow(ctx context.Context, group *errgroup.Group, w *writing, config *api.Config) {
+	config.Wake, config.Offer = w.wake, w.offer
+	config.Ready, config.Warn = readiness(w.health, chainwatch.PatienceOf(s.network, s.watching.stall))
 	group.Go(func() error { return s.source.Run(ctx) })
-	group.Go(func() error { return follower.Run(ctx) })
+	if s.elder == nil {
+		group.Go(func() error { return w.Run(ctx) })
+	}
+	group.Go(func() error { return s.tellReadiness(ctx, config.Ready, config.Warn) })
 }
 
 // listenTo is woken by the process that writes, where the store can do that; the
@@ -100,43 +146,4 @@ func (s *service) listenTo(ctx context.Context, store index.Store, config *api.C
 	wake, err := l.Listen(ctx)
 	config.Wake = wake
 	return err
-}
-
-// serveHTTP serves until ctx ends, then lets requests end.
-func serveHTTP(ctx context.Context, group *errgroup.Group, listener net.Listener, handler http.Handler) {
-	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	group.Go(func() error {
-		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := web.Shutdown(stop); err != nil {
-			return web.Close()
-		}
-		return nil
-	})
-}
-
-func (s *service) submit() func(context.Context, []byte) (frame.Hash, error) {
-	if s.local != nil {
-		return s.local.submit
-	}
-	if s.rpc == nil {
-		return nil
-	}
-	return broadcast.NewNodeRPC(s.rpc).Submit
-}
-
-func readiness(f *chainwatch.Follower) func() error {
-	return func() error {
-		if h := f.Health(); h.Trouble != "" {
-			return errors.New(h.Trouble)
-		}
-		return nil
-	}
 }

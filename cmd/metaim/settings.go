@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/metaim/metaim/improtocol/frame"
@@ -23,6 +24,7 @@ type setting struct {
 	fallback string
 	usage    string
 	many     bool               // a list joined by commas; in the file also an array
+	repeat   bool               // the flag may stand several times: then its values are joined
 	only     bool               // no command has it as a flag
 	secret   bool               // never shown, and refused in the file
 	check    func(string) error // of a value that isn't empty; nil: anything will do
@@ -39,8 +41,10 @@ var (
 // settings are all there are, in the order in which `config` lists them. What
 // isn't here can't stand in the file.
 func settings() []setting {
-	return []setting{networkSetting, serverSetting, homeSetting, passphraseSetting, passphraseFileSetting, devnetSetting,
+	all := []setting{networkSetting, serverSetting, homeSetting, passphraseSetting, passphraseFileSetting, tokenSetting, tokenFileSetting, devnetSetting,
 		storeSetting, listenSetting, sourceSetting, zmqSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting, pprofSetting}
+	all = append(all, guardSettings...)
+	return slices.Concat(all, watchSettings, submitSettings)
 }
 
 // asSetting marks a flag as one of a setting: other flags may have the same name.
@@ -48,12 +52,31 @@ const asSetting = "metaim_setting"
 
 // add adds the setting to a command as a flag.
 func (s setting) add(c *cobra.Command) {
-	c.Flags().String(s.flag, "", s.usage+" ["+s.variable+"]")
+	if s.repeat {
+		c.Flags().Var(new(joined), s.flag, s.usage+" ["+s.variable+"]")
+	} else {
+		c.Flags().String(s.flag, "", s.usage+" ["+s.variable+"]")
+	}
 	f := c.Flags().Lookup(s.flag)
 	if s.fallback != "" {
 		f.Usage += " (default " + s.fallback + ")"
 	}
 	f.Annotations = map[string][]string{asSetting: {s.variable}}
+}
+
+// joined is the value of a flag that may stand several times.
+type joined string
+
+func (j *joined) String() string { return string(*j) }
+
+func (j *joined) Type() string { return "string" }
+
+func (j *joined) Set(value string) error {
+	if *j != "" {
+		value = string(*j) + "," + value
+	}
+	*j = joined(value)
+	return nil
 }
 
 // value returns the setting as it is in force. c may be nil.

@@ -45,7 +45,10 @@ func (n *NodeRPC) Submit(ctx context.Context, raw []byte) (frame.Hash, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return txid, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			if errors.Is(err, noderpc.ErrSafeMode) {
+				err = fmt.Errorf("%w: %w", ErrSafeMode, err)
+			}
+			return txid, fmt.Errorf("%w: %w: %w", ErrUnavailable, errUntouched, err) // a busy node says so before it looks
 		case <-time.After(wait):
 		}
 	}
@@ -62,6 +65,8 @@ func (n *NodeRPC) try(ctx context.Context, txid frame.Hash, raw []byte) error {
 		return nil
 	case errors.Is(err, noderpc.ErrBusy) || errors.Is(err, noderpc.ErrSafeMode):
 		return err
+	case errors.Is(err, noderpc.ErrUnauthorized) || errors.Is(err, noderpc.ErrUnsent):
+		return fmt.Errorf("%w: %w: %w", ErrUnavailable, errUntouched, err)
 	case !errors.As(err, &said) || !decided(said.Code):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case errors.Is(err, noderpc.ErrMissingInputs) && n.has(ctx, txid):

@@ -1,0 +1,6 @@
+//go:build unix
+
+package door
+
+// modesMean tells whether the modes of files say who can read them.
+const modesMean = true
