@@ -128,7 +128,7 @@ func TestSubmitIndexed(t *testing.T) {
 		down   atomic.Bool
 	}
 	s := w.serve(func(c *api.Config) {
-		c.Index, c.Timing.Commit = downIndex{w.store, &now.down}, 50*time.Millisecond
+		c.Index, c.Timing.Commit = downIndex{w.store, &now.down}, 2*time.Second
 		c.Timing.Poll = time.Hour // nothing else asks the index meanwhile
 		c.Read = func([]byte) (*index.Transaction, error) { return now.tx, nil }
 		c.Prove = func(*index.Transaction) { now.calls = append(now.calls, "prove") }
