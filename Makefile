@@ -4,9 +4,11 @@ BIN := bin/metaim
 FUZZTIME ?= 20s
 SEED ?= 1
 RUNS ?= 100000
+MINUTES ?= 30
+RATE ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fuzz bench build security simulate reliability libsecp256k1
+.PHONY: help demo test race lint fuzz bench build security simulate reliability libsecp256k1 release soak platforms
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,3 +52,13 @@ simulate: ## play RUNS (100000) scenarios from SEED (1) against the naive oracle
 
 reliability: ## the long form of the reliability tests: kills, reorganisations, giants, subscribers
 	METAIM_LONG=1 $(GO) test -v -timeout 3h ./internal/reliability ./internal/e2e ./internal/simulate
+
+platforms: ## vet the program for the systems that the tests don't run on
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) vet ./cmd/metaim
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./cmd/metaim
+
+release: ## build the archives of VERSION (1.2.3) for all systems into dist
+	$(GO) run ./internal/release -version '$(VERSION)'
+
+soak: ## run a server under load for MINUTES (30) at RATE (500) messages a second (STORE=postgres://...)
+	$(GO) run ./bench/soak -minutes $(MINUTES) -rate $(RATE) $(if $(STORE),-store '$(STORE)')

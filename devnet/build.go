@@ -72,7 +72,8 @@ func buildIn(ctx context.Context, folder string, logw io.Writer) (string, error)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil { // #nosec G301 -- a program for everybody
+	// #nosec G301 -- a program for everybody
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", fmt.Errorf("make a folder for the bsvd binary: %w", err)
 	}
 	unlock, err := waitForLock(ctx, path+".lock")

@@ -173,3 +173,25 @@ func TestPrometheusReadsTheAlerts(t *testing.T) {
 		t.Errorf("got scrapes %+v, want one job metaim", c.Scrapes)
 	}
 }
+
+// TestDocumentListsTheMetrics: docs/operations.md names every metric of ours, and
+// none that isn't there.
+func TestDocumentListsTheMetrics(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, _ := known(t)
+	named := map[string]bool{}
+	for _, name := range regexp.MustCompile("`(metaim_[a-z_]+)`").FindAllStringSubmatch(string(text), -1) {
+		named[name[1]] = true
+		if !families[name[1]] {
+			t.Errorf("docs/operations.md names %s, which isn't there", name[1])
+		}
+	}
+	for name := range families {
+		if strings.HasPrefix(name, "metaim_") && !named[name] {
+			t.Errorf("docs/operations.md doesn't name %s", name)
+		}
+	}
+}

@@ -126,7 +126,6 @@ func (q *Queue) hash(g *group, blocks int) {
 		g.at[i] = g.at[0] // an empty lane reads what another does
 	}
 	var sums [lanes]frame.Hash
-	// #nosec G103 -- the assembly reads what g.at and q.tails point at, within q.buf
 	hash16(&sums, unsafe.SliceData(q.buf), &g.at, blocks-tailBlocks, &q.tails, tailBlocks)
 	for i := range g.n {
 		q.sums[g.sum[i]] = sums[i]

@@ -141,7 +141,7 @@ var shapes = map[string]struct {
 	"metaim name transfer": {false, sentRecord{}}, "metaim name submit": {false, sentRecord{}}, "metaim name delete": {false, sentRecord{}},
 	"metaim name show": {false, client.NameReply{}}, "metaim name history": {false, client.History{}}, "metaim name list": {true, ownName{}},
 	"metaim peer register": {false, sentRecord{}}, "metaim peer delete": {false, sentRecord{}}, "metaim peer list": {true, client.Peer{}},
-	"metaim broadcast": {true, broadcastResult{}}, "metaim token new": {false, newTokenLine{}}, "metaim config": {true, settingInForce{}}, "metaim key list": {true, listedKey{}},
+	"metaim broadcast": {true, broadcastResult{}}, "metaim token new": {false, newTokenLine{}}, "metaim config": {true, settingInForce{}}, "metaim doctor": {true, finding{}}, "metaim key list": {true, listedKey{}},
 	"metaim state": {false, state{}}, "metaim frame decode": {true, decoded{}}, "metaim inbox": {true, client.Message{}},
 	"metaim watch": {true, client.Event{}}, "metaim key share list": {true, listedSecret{}},
 	"metaim proof headers": {false, headersWritten{}}, "metaim proof verify": {false, proof.Result{}},

@@ -40,7 +40,7 @@ type doctor struct {
 }
 
 func (d *doctor) say(check, state, try, format string, args ...any) {
-	d.found = append(d.found, finding{check, state, safetext.Line(fmt.Sprintf(format, args...)), try})
+	d.found = append(d.found, finding{check, state, safetext.Line(fmt.Sprintf(format, args...)), safetext.Line(try)})
 }
 
 func (d *doctor) ok(check, format string, args ...any) { d.say(check, stateOK, "", format, args...) }

@@ -274,7 +274,7 @@ func (d *doctor) names(ctx context.Context) {
 
 // oneName tells whether a name is held, and warns when it isn't for long.
 func (d *doctor) oneName(n client.Name, label string, now int64) (held, soon int) {
-	if n.State != "valid" || n.ExpiresAt == 0 {
+	if n.State != client.NameValid || n.ExpiresAt == 0 {
 		return 0, 0
 	}
 	if left := n.ExpiresAt - now; left < int64(expirySoon/time.Second) {

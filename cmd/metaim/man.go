@@ -32,7 +32,8 @@ which is made if it isn't there. The same program writes the same bytes.`,
 			if len(args) == 0 {
 				return writeMan(p.out, cmd.Root())
 			}
-			if err := os.MkdirAll(args[0], 0o755); err != nil { // #nosec G301 -- manual pages are for everybody
+			// #nosec G301 -- manual pages are for everybody
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
 			}
 			return writeManTree(args[0], cmd.Root())

@@ -63,7 +63,7 @@ func TestNoSecretsInLogs(t *testing.T) {
 		"the passphrase": "canary-passphrase-6b1f", "a wrong passphrase": "canary-wrong-passphrase-77aa",
 		"the database's password": "canary-database-91c4", "a wrong RPC password": "canary-rpc-50fe",
 		"the body of a plain message": "canary plain body 20d7", "the body of an encrypted message": "canary encrypted body e03b",
-		"a token that isn't the server's": "canary-token-c9d2",
+		"a token that isn't the server's": "canary-token-c9d2", "a broadcaster's token": "canary-broadcaster-18ee",
 	}
 	said := &transcript{}
 	home := t.TempDir()
@@ -107,8 +107,9 @@ func TestNoSecretsInLogs(t *testing.T) {
 	// A server, which is asked to submit with a wrong password at first.
 	serving := func(password string) *server {
 		t.Helper()
-		cmd := metaim(t, "serve", "--network", "regtest", "--log", "debug", "--listen", "127.0.0.1:0", "--peer", connection.P2P, "--write-tokens", tokens)
-		cmd.Env = append(cmd.Env, "METAIM_NODE_RPC="+rpc(password), "METAIM_STORE="+database.String())
+		cmd := metaim(t, "serve", "--network", "regtest", "--log", "debug", "--listen", "127.0.0.1:0", "--peer", connection.P2P, "--write-tokens", tokens,
+			"--submit", "node", "--submit", "arc:http://127.0.0.1:1")
+		cmd.Env = append(cmd.Env, "METAIM_NODE_RPC="+rpc(password), "METAIM_STORE="+database.String(), "METAIM_SUBMIT_TOKEN="+secrets["a broadcaster's token"])
 		s := &server{process: start(t, cmd), t: t}
 		s.url = s.awaitLine(`(?m)^metaim: serving regtest on (http://127\.0\.0\.1:\d+)$`)[1]
 		return s

@@ -109,11 +109,11 @@ func TestMinercraftFaults(t *testing.T) {
 		}
 		return c, miner
 	}
-	submit := func(t *testing.T, kind minercraft.APIType, s *testarc.Server) (got *minercraft.SubmitTransactionResponse, err error, panicked any) {
+	submit := func(t *testing.T, kind minercraft.APIType, s *testarc.Server) (got *minercraft.SubmitTransactionResponse, panicked any, err error) {
 		c, miner := bare(t, kind, s.URL(), "")
 		defer func() { panicked = recover() }()
 		got, err = c.SubmitTransaction(t.Context(), miner, &minercraft.Transaction{RawTx: "00"})
-		return got, err, nil
+		return got, nil, err
 	}
 	server := func(t *testing.T, b testarc.Behaviour) *testarc.Server {
 		s := testarc.New(t, nil)
@@ -142,7 +142,7 @@ func TestMinercraftFaults(t *testing.T) {
 		}
 	})
 	t.Run("null gives neither an answer nor an error", func(t *testing.T) {
-		if got, err, _ := submit(t, minercraft.MAPI, server(t, testarc.Behaviour{Raw: `{}`})); got != nil || err != nil {
+		if got, _, err := submit(t, minercraft.MAPI, server(t, testarc.Behaviour{Raw: `{}`})); got != nil || err != nil {
 			t.Errorf("got %v, %v, want nothing", got, err)
 		}
 	})
@@ -152,7 +152,7 @@ func TestMinercraftFaults(t *testing.T) {
 		"a signature of something else is fine": `{"payload":"{\"returnResult\":\"success\"}","mimetype":"x",` + signatureOfAnother + `}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err, panicked := submit(t, minercraft.MAPI, server(t, testarc.Behaviour{Raw: raw}))
+			got, panicked, err := submit(t, minercraft.MAPI, server(t, testarc.Behaviour{Raw: raw}))
 			if wants := strings.HasSuffix(name, "panics"); (panicked != nil) != wants || !wants && (err != nil || got.Validated) {
 				t.Errorf("got %v, %v, panic %v", got, err, panicked)
 			}
@@ -175,7 +175,7 @@ func TestMinercraftFaults(t *testing.T) {
 	})
 	t.Run("an answer may have any length", func(t *testing.T) {
 		s := server(t, testarc.Behaviour{Fault: testarc.Big})
-		if _, err, _ := submit(t, minercraft.MAPI, s); err != nil {
+		if _, _, err := submit(t, minercraft.MAPI, s); err != nil {
 			t.Errorf("got %v, want no error: it reads 10 MB", err)
 		}
 	})
