@@ -35,13 +35,20 @@ type Mailbox struct {
 }
 
 // Login unlocks a key and opens its coins and its mailbox. Who logs in for the
-// first time gets messages from then on. The mailbox must be closed.
+// first time gets messages from then on. A server that can't be reached is waited
+// for, a minute at most. The mailbox must be closed.
 func Login(ctx context.Context, c Credentials) (*Mailbox, error) {
 	server, err := client.New(c.Server)
 	if err != nil {
 		return nil, err
 	}
-	info, err := server.Info(ctx)
+	var info *client.Info
+	soon, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = patiently(soon, func() (err error) {
+		info, err = server.Info(soon)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.Server, err)
 	}
@@ -85,7 +92,11 @@ func (u *Person) login(ctx context.Context, home string, own signer.Entry, entri
 		return b, err
 	}
 	b.Account = &Account{Wallet: wallet} // to be closed, whatever comes
-	if b.Account, err = u.Open(ctx, own.Key, entries, wallet); err != nil {
+	err = patiently(ctx, func() (err error) {
+		b.Account, err = u.Open(ctx, own.Key, entries, wallet)
+		return err
+	})
+	if err != nil {
 		return b, errors.Join(err, wallet.Close())
 	}
 	b.opener = b.Opener()
@@ -246,7 +257,7 @@ func patiently(ctx context.Context, do func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return errors.Join(ctx.Err(), err)
 		case <-time.After(pause):
 		}
 	}
