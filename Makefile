@@ -42,7 +42,7 @@ bench: ## measure against limits and peers, write docs/benchmarks.md (QUICK=1: j
 
 libsecp256k1: ## test what verifies signatures with the C library instead of pure Go
 	@pkg-config --exists libsecp256k1 || { apt-get update -q && apt-get install -y -q --no-install-recommends libsecp256k1-dev pkg-config; }
-	$(GO) test -race -tags libsecp256k1 ./improtocol/... ./index ./index/rows ./index/memory ./chainwatch
+	$(GO) test -tags libsecp256k1 ./improtocol/frame ./improtocol ./index ./index/memory ./chainwatch
 
 security: ## known vulnerabilities (govulncheck, where its database can be reached) and careless code (gosec)
 	@.ci/security
