@@ -38,12 +38,13 @@ func growth(samples []sample, of func(sample) float64) (rise, mean float64) {
 // more. The collector lets the heap swing by as much between its rounds, and in 30
 // minutes at 500 messages a second, of which the second half has 450,000, it finds
 // what keeps 19 bytes for each; shorter runs find only larger leaks. Descriptors:
-// two, for connections of a pool that was never so busy before; a leak has as many
-// as there are requests.
+// sixteen, since so many connections to the node are kept and so many of the senders'
+// come and go: from one look to the next they swing by as much, and a line through
+// few samples swings with them. A leak has as many as there are requests.
 const (
 	risePart        = 0.05
 	riseBytes       = 8 << 20
-	riseDescriptors = 2
+	riseDescriptors = 16
 	fewest          = 6 // samples of which a line says anything
 )
 

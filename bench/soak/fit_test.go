@@ -16,11 +16,12 @@ func TestCheckFlat(t *testing.T) {
 	}{
 		{"flat", func(int) float64 { return 100 * mb }, func(int) float64 { return 20 }, 100, ""},
 		{"a saw", func(i int) float64 { return 100*mb + float64(i%7)*4*mb }, func(i int) float64 { return 20 + float64(i%3) }, 100, ""},
+		{"descriptors swing", func(int) float64 { return 100 * mb }, func(i int) float64 { return 60 + float64(i*7%23) }, 31, ""},
 		{"rises at first", func(i int) float64 { return float64(min(i, 50)) * 4 * mb }, func(int) float64 { return 20 }, 101, ""},
 		{"falls", func(i int) float64 { return float64(200-i) * mb }, func(i int) float64 { return float64(200 - i) }, 100, ""},
 		{"memory leaks", func(i int) float64 { return 100*mb + float64(i)*mb }, func(int) float64 { return 20 }, 100, "memory isn't flat: it rises by 49.0 MiB"},
 		{"memory leaks a little", func(i int) float64 { return 100*mb + float64(i)*mb/5 }, func(int) float64 { return 20 }, 100, "memory isn't flat"},
-		{"descriptors leak", func(int) float64 { return 100 * mb }, func(i int) float64 { return float64(20 + i/10) }, 100, "descriptors aren't flat"},
+		{"descriptors leak", func(int) float64 { return 100 * mb }, func(i int) float64 { return float64(20 + i/2) }, 100, "descriptors aren't flat"},
 		{"too few", func(int) float64 { return 1 }, func(int) float64 { return 1 }, fewest - 1, "too few"},
 	} {
 		var samples []sample

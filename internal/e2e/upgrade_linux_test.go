@@ -318,14 +318,19 @@ func upgradeUnderLoad(t *testing.T, store string) {
 	upgrades := rounds(3, 50)
 	node := testnode.Start(t)
 	d := found(t, store, following(node)...)
-	alice, bob := newAuthor(t), newAuthor(t)
-	alice.fund(node)
+	bob := newAuthor(t)
+	var authors []*author
+	for range senders {
+		a := newAuthor(t)
+		a.fund(node)
+		authors = append(authors, a)
+	}
 	testnode.Mine(t, node, 1)
 	d.awaitTip(node)
 	readers := []*logReader{readLog(t, d.url, true), readLog(t, d.url, true), readLog(t, d.url, false), readLog(t, d.url, false)}
 	u := subscribe(t, d.server, client.Filter{Address: []string{bob.address()}})
-	stopMining := mineAlong(t, node, 300*time.Millisecond)
-	load := startLoad(t, d, alice, bob)
+	stopMining := mineAlong(t, node, 500*time.Millisecond)
+	load := startLoad(t, d, authors, bob)
 
 	for i := range upgrades {
 		lost := u.connectionsLost()
@@ -372,7 +377,7 @@ func upgradeUnderLoad(t *testing.T, store string) {
 		d.awaitEnd(pid)
 	}
 	u.awaitCount("message.confirmed", len(texts))
-	u.checkTexts("message.confirmed", texts)
+	u.checkEach("message.confirmed", texts)
 	last, err := seqOf(info.Cursor)
 	if err != nil {
 		t.Fatal(err)
@@ -395,6 +400,26 @@ func upgradeUnderLoad(t *testing.T, store string) {
 	d.checkFresh(node)
 }
 
+// checkEach compares the texts of messages with what was sent by several: each
+// once, in any order.
+func (u *subscriber) checkEach(kind string, want []string) {
+	u.t.Helper()
+	count := map[string]int{}
+	for _, e := range u.all() {
+		if e.Message != nil && e.Kind == kind {
+			count[string(e.Message.Body)]++
+		}
+	}
+	for _, text := range want {
+		if count[text] != 1 {
+			u.t.Errorf("%q is told %d times as %s, want once", text, count[text], kind)
+		}
+	}
+	if len(count) != len(want) {
+		u.t.Errorf("%d messages are told as %s, want %d", len(count), kind, len(want))
+	}
+}
+
 func (u *subscriber) connectionsLost() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -406,24 +431,36 @@ type load struct {
 	end       context.CancelFunc
 	running   sync.WaitGroup
 	customers []*customer
-	texts     []string
+	mu        sync.Mutex
+	texts     []string // of the messages that were taken
 }
+
+// senders is how many send at the same time.
+const senders = 8
 
 // startLoad submits 100 messages a second and asks for pages, over connections
 // that are kept and over new ones.
-func startLoad(t *testing.T, d *dynasty, from, to *author) *load {
+func startLoad(t *testing.T, d *dynasty, from []*author, to *author) *load {
 	ctx, end := context.WithCancel(context.Background())
 	l := &load{end: end}
-	for _, fresh := range []bool{false, true, false} {
-		l.customers = append(l.customers, &customer{t: t, web: http.Client{Transport: &http.Transport{DisableKeepAlives: fresh}, Timeout: patience}})
+	customer := func(fresh bool) *customer {
+		c := &customer{t: t, web: http.Client{Transport: &http.Transport{DisableKeepAlives: fresh}, Timeout: patience}}
+		l.customers = append(l.customers, c)
+		return c
 	}
-	l.every(ctx, 10*time.Millisecond, func() {
-		text := fmt.Sprintf("message %d", len(l.texts)+1)
-		m := from.message("", text, to.hash())
-		l.customers[0].ask(http.MethodPost, d.url+"/v1/transactions", m.raw)
-		l.texts = append(l.texts, text)
-	})
-	for _, c := range l.customers[1:] {
+	for i, a := range from {
+		c, n := customer(i%4 == 3), 0
+		l.every(ctx, time.Duration(len(from))*time.Second/100, func() {
+			n++
+			text := fmt.Sprintf("message %d of author %d", n, i+1)
+			c.ask(http.MethodPost, d.url+"/v1/transactions", a.message("", text, to.hash()).raw)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.texts = append(l.texts, text)
+		})
+	}
+	for _, fresh := range []bool{true, false} {
+		c := customer(fresh)
 		l.every(ctx, 20*time.Millisecond, func() { c.ask(http.MethodGet, d.url+"/v1/messages?limit=5", nil) })
 	}
 	t.Cleanup(func() { l.stop() })

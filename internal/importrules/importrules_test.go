@@ -16,7 +16,7 @@ var floors = []struct {
 	what     string
 	packages []string
 }{
-	{"bytes", []string{"improtocol/frame", "migrations", "internal/safetext"}},
+	{"bytes", []string{"internal/handover", "improtocol/frame", "migrations", "internal/safetext"}},
 	{"rules, hashes", []string{"improtocol", "nprotocol", "chainwatch/doublesha", "bench/measure"}},
 	{"seals", []string{"improtocol/seal"}},
 	{"signs, judges", []string{"signer", "index", "api/client", "internal/noderpc"}},
