@@ -50,13 +50,6 @@ func (l *ledger) give(who visitor, n int64) {
 	}
 }
 
-// held returns how many bytes are counted.
-func (l *ledger) held() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all
-}
-
 // A claim is what one request or connection has in the ledger. It belongs to a
 // goroutine, or to who has the hub's lock. Without a ledger it counts nothing.
 type claim struct {

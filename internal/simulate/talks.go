@@ -76,7 +76,9 @@ func compareWords(v index.View, h history, address frame.KeyHash) error {
 	concerns := func(j *judged) bool {
 		return j.counts() && (j.address != nil && *j.address == address || slices.Contains(j.recipients(), address))
 	}
-	at := slices.IndexFunc(h, func(j *judged) bool { return concerns(j) && index.Searchable(j.frame.message) && len(index.WordsOf(j.frame.message)) > 0 })
+	at := slices.IndexFunc(h, func(j *judged) bool {
+		return concerns(j) && index.Searchable(j.frame.message) && len(index.WordsOf(j.frame.message)) > 0
+	})
 	if at < 0 {
 		return nil
 	}
