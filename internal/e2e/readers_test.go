@@ -22,11 +22,16 @@ import (
 
 // A shelf holds messages by their id, as a reader was told them last, in JSON as
 // it came.
-type shelf map[string]string
+type shelf struct {
+	told  map[string]string
+	waits string // the id of one that isn't confirmed
+}
+
+func newShelf() *shelf { return &shelf{told: map[string]string{}} }
 
 // put takes a message in, if it is one of those that are compared. How deep it is
 // in the chain grows while one reads: that one field is left out.
-func (s shelf) put(t testing.TB, of map[string]bool, raw json.RawMessage) {
+func (s *shelf) put(t testing.TB, of map[string]bool, raw json.RawMessage) {
 	t.Helper()
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
@@ -43,16 +48,19 @@ func (s shelf) put(t testing.TB, of map[string]bool, raw json.RawMessage) {
 	if n := bytes.Count(raw, []byte(depth)); n != 1 {
 		t.Fatalf("%d times %s in %.300s", n, depth, raw)
 	}
-	s[id] = strings.Replace(string(raw), depth, "", 1)
+	s.told[id] = strings.Replace(string(raw), depth, "", 1)
 }
 
-// whole tells whether all are there, and confirmed.
-func (s shelf) whole(of map[string]bool) bool {
-	if len(s) < len(of) {
+// whole tells whether all are there, and confirmed. A reader asks after every
+// event: what it waited for last time is looked at first.
+func (s *shelf) whole(of map[string]bool) bool {
+	confirmed := func(id string) bool { return strings.Contains(s.told[id], `"state":"confirmed"`) }
+	if s.waits != "" && !confirmed(s.waits) {
 		return false
 	}
-	for _, m := range s {
-		if !strings.Contains(m, `"state":"confirmed"`) {
+	for id := range of {
+		if !confirmed(id) {
+			s.waits = id
 			return false
 		}
 	}
@@ -108,31 +116,31 @@ func TestEveryReader(t *testing.T) {
 	r := &everyReader{t: t, s: s, of: of, bob: bob.address()}
 	want := r.pages(1000, "oldest")
 	if !want.whole(of) {
-		t.Fatalf("pages of 1,000 hold %d of %d messages", len(want), messages)
+		t.Fatalf("pages of 1,000 hold %d of %d messages", len(want.told), messages)
 	}
 	readers := []struct {
 		name string
-		read func() shelf
+		read func() *shelf
 	}{
-		{"pages of 1,000, newest first", func() shelf { return r.pages(1000, "newest") }},
-		{"pages of 333", func() shelf { return r.pages(333, "newest") }},
-		{"pages of 50, oldest first", func() shelf { return r.pages(50, "oldest") }},
-		{"pages of 7", func() shelf { return r.pages(7, "newest") }},
-		{"NDJSON of messages", func() shelf { return r.stream("/v1/messages", "application/x-ndjson", false) }},
+		{"pages of 1,000, newest first", func() *shelf { return r.pages(1000, "newest") }},
+		{"pages of 333", func() *shelf { return r.pages(333, "newest") }},
+		{"pages of 50, oldest first", func() *shelf { return r.pages(50, "oldest") }},
+		{"pages of 7", func() *shelf { return r.pages(7, "newest") }},
+		{"NDJSON of messages", func() *shelf { return r.stream("/v1/messages", "application/x-ndjson", false) }},
 		{"pages of events", r.eventPages},
-		{"NDJSON of events", func() shelf { return r.stream("/v1/events", "application/x-ndjson", false) }},
-		{"SSE", func() shelf { return r.stream("/v1/events", "text/event-stream", true) }},
+		{"NDJSON of events", func() *shelf { return r.stream("/v1/events", "application/x-ndjson", false) }},
+		{"SSE", func() *shelf { return r.stream("/v1/events", "text/event-stream", true) }},
 		{"WebSocket", r.socket},
-		{"metaim inbox", func() shelf { return r.command(w, "inbox", "--json", "--limit", "1000000") }},
-		{"metaim watch", func() shelf { return r.watch(w) }},
+		{"metaim inbox", func() *shelf { return r.command(w, "inbox", "--json", "--limit", "1000000") }},
+		{"metaim watch", func() *shelf { return r.watch(w) }},
 	}
 	for _, reader := range readers {
 		got := reader.read()
 		differ := 0
 		for id := range of {
-			if got[id] != want[id] {
+			if got.told[id] != want.told[id] {
 				if differ++; differ < 3 {
-					t.Errorf("%s: message %s\ngot  %s\nwant %s", reader.name, id, got[id], want[id])
+					t.Errorf("%s: message %s\ngot  %s\nwant %s", reader.name, id, got.told[id], want.told[id])
 				}
 			}
 		}
@@ -199,15 +207,15 @@ func (r *everyReader) allPages(path string, query url.Values, take func(json.Raw
 	}
 }
 
-func (r *everyReader) pages(size int, order string) shelf {
-	got := shelf{}
+func (r *everyReader) pages(size int, order string) *shelf {
+	got := newShelf()
 	query := url.Values{"address": {r.bob}, "limit": {fmt.Sprint(size)}, "order": {order}}
 	r.allPages("/v1/messages", query, func(item json.RawMessage) { got.put(r.t, r.of, item) })
 	return got
 }
 
 // event takes the message of an event in.
-func (r *everyReader) event(got shelf, raw []byte) {
+func (r *everyReader) event(got *shelf, raw []byte) {
 	r.t.Helper()
 	var e struct{ Message json.RawMessage }
 	if err := json.Unmarshal(raw, &e); err != nil {
@@ -218,15 +226,15 @@ func (r *everyReader) event(got shelf, raw []byte) {
 	}
 }
 
-func (r *everyReader) eventPages() shelf {
-	got := shelf{}
+func (r *everyReader) eventPages() *shelf {
+	got := newShelf()
 	r.allPages("/v1/events", url.Values{"address": {r.bob}, "limit": {"300"}}, func(item json.RawMessage) { r.event(got, item) })
 	return got
 }
 
 // stream reads lines until they end or, when live, until all messages were told.
-func (r *everyReader) stream(path, accept string, live bool) shelf {
-	got := shelf{}
+func (r *everyReader) stream(path, accept string, live bool) *shelf {
+	got := newShelf()
 	query := url.Values{"address": {r.bob}}
 	if live {
 		query.Set("from", "start")
@@ -264,8 +272,8 @@ func linesFrom(body io.Reader) func(yield func([]byte) bool) {
 	}
 }
 
-func (r *everyReader) socket() shelf {
-	got := shelf{}
+func (r *everyReader) socket() *shelf {
+	got := newShelf()
 	dialer := websocket.Dialer{Subprotocols: []string{client.Subprotocol}}
 	ws, _, err := dialer.DialContext(r.t.Context(), "ws"+strings.TrimPrefix(r.s.url, "http")+"/v1/ws", nil)
 	if err != nil {
@@ -290,8 +298,8 @@ func (r *everyReader) socket() shelf {
 }
 
 // command reads what a command prints.
-func (r *everyReader) command(w *wallet, args ...string) shelf {
-	got := shelf{}
+func (r *everyReader) command(w *wallet, args ...string) *shelf {
+	got := newShelf()
 	cmd := w.command(r.s.url, args...)
 	cmd.Args = slices.Insert(cmd.Args, 2, r.bob)
 	for line := range strings.Lines(run(r.t, cmd)) {
@@ -317,8 +325,8 @@ func (r *everyReader) unescaped(line []byte, as any) []byte {
 	return raw
 }
 
-func (r *everyReader) watch(w *wallet) shelf {
-	got := shelf{}
+func (r *everyReader) watch(w *wallet) *shelf {
+	got := newShelf()
 	cmd := w.command(r.s.url, "watch", r.bob, "--since", "start", "--json")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
