@@ -58,8 +58,8 @@ func NewChain(p *Params) *Chain {
 	return c
 }
 
-// Add adds a header and tells whether it was new. It fails with ErrWork or
-// ErrOrphan.
+// Add adds a header and tells whether it was new. It fails with ErrWork, ErrOrphan
+// or ErrCheckpoint.
 func (c *Chain) Add(h Header) (isNew bool, err error) {
 	hash := h.Hash()
 	if _, ok := c.index[hash]; ok {
@@ -72,6 +72,9 @@ func (c *Chain) Add(h Header) (isNew bool, err error) {
 	own, err := c.params.proof(&h, hash)
 	if err != nil {
 		return false, fmt.Errorf("header %s: %w", hash, err)
+	}
+	if c.params.contradicts(c.nodes[parent].height+1, hash) {
+		return false, fmt.Errorf("header %s at height %d: %w", hash, c.nodes[parent].height+1, ErrCheckpoint)
 	}
 	total, ok := c.nodes[parent].work.add(own)
 	if !ok {

@@ -1,10 +1,12 @@
 package chainwatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/metaim/metaim/improtocol/frame"
@@ -94,6 +96,7 @@ type Follower struct {
 	kept    Amount             // how much that was when it was last known
 	passed  int                // transactions passed over since there was room
 	known   bool               // some node has the best tip
+	refused string             // why a header of the last round was refused, where that is the whole source's fault
 	said    string             // what the log has of lost
 	failed  map[frame.Hash]int // how often in a row a block couldn't be had
 	unbar   time.Time          // when barred blocks are tried again
@@ -273,6 +276,7 @@ func (f *Follower) headers(ctx context.Context) error {
 	best, _ := f.chain.Best()
 	ask := []frame.Hash{f.chain.parent(best)}
 	f.known = best == ask[0] // the genesis block, which all have
+	f.refused = ""
 	for len(ask) > 0 {
 		var answer []Header
 		var err error
@@ -286,7 +290,7 @@ func (f *Follower) headers(ctx context.Context) error {
 		for i, h := range answer {
 			isNew, err := f.chain.Add(h)
 			if err != nil {
-				f.config.Logger.Warn("a header from the source is refused", "error", err)
+				f.refuse(h, err)
 				continue
 			}
 			f.known = f.known || h.Hash() == best
@@ -297,6 +301,25 @@ func (f *Follower) headers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// refuse names whoever gave a header that can't be on this chain. A source of many
+// nodes drops the one that did.
+func (f *Follower) refuse(h Header, err error) {
+	if errors.Is(err, ErrOrphan) { // it may follow one that was refused
+		f.config.Logger.Warn("a header from the source is refused", "error", err)
+		return
+	}
+	var nodes []string
+	for _, n := range f.source.Status().Nodes {
+		nodes = append(nodes, n.Address)
+	}
+	f.config.Logger.Error("a header from the source is refused", "error", err, "nodes", nodes)
+	if s, ok := f.source.(Refusing); ok {
+		s.Refused(h, err)
+		return
+	}
+	f.refused = fmt.Sprintf("%s gives a header that can't be on this chain: %v", cmp.Or(strings.Join(nodes, ", "), "the source"), err)
 }
 
 // disconnect takes off the sink's blocks that are not on the best branch.

@@ -173,6 +173,9 @@ func (f *Follower) trouble() string {
 	if t := f.source.Status().Trouble; t != "" {
 		return t
 	}
+	if f.refused != "" {
+		return f.refused
+	}
 	return f.lost()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"golang.org/x/sync/errgroup"
 )
@@ -98,18 +99,32 @@ func fetchOne(ctx context.Context, source Source, scanner *Scanner, step Step, s
 		// serve it.
 		return &Scan{Header: step.Header, Count: 1}, nil
 	}
-	r, err := source.Block(ctx, step.Hash)
+	scan, err := readBlock(ctx, source, scanner, step.Hash, spent)
 	if err != nil {
-		return nil, err
-	}
-	scan, err := scanner.Block(r, spent)
-	if err := errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
 	if scan.Header != step.Header {
 		return nil, errors.New("the source sent another block")
 	}
 	return scan, nil
+}
+
+// readBlock reads a whole block, or what was picked out of it where the source
+// has no more.
+func readBlock(ctx context.Context, source Source, scanner *Scanner, hash frame.Hash, spent Spent) (*Scan, error) {
+	if s, ok := source.(Selector); ok {
+		picked, err := s.Selection(ctx, hash)
+		if err != nil {
+			return nil, err
+		}
+		return scanner.Selection(picked, spent)
+	}
+	r, err := source.Block(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	scan, err := scanner.Block(r, spent)
+	return scan, errors.Join(err, r.Close())
 }
 
 // batch collects blocks to be saved together: what is ready, up to the bounds.

@@ -68,6 +68,12 @@ type MempoolWatcher interface {
 	Mempool(ctx context.Context) ([]frame.Hash, error)
 }
 
+// A Refusing source is told when a header that it gave is refused, for want of
+// work or because it contradicts a checkpoint: it drops whoever it has it from.
+type Refusing interface {
+	Refused(h Header, err error)
+}
+
 // Status is what a source says of itself.
 type Status struct {
 	Connected int       // nodes

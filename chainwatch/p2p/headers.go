@@ -61,6 +61,7 @@ func (s *Source) Headers(ctx context.Context, locator []frame.Hash) ([]chainwatc
 			fallthrough
 		case a.err == nil:
 			runs[a.i] = a.list
+			s.gave(sessions[a.i], a.list)
 		case err == nil:
 			err = fmt.Errorf("ask node %s for headers: %w", sessions[a.i].slot.addr, a.err)
 		}

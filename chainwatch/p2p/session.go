@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/improtocol/frame"
 )
 
@@ -43,6 +44,8 @@ type session struct {
 	agent   string
 	height  int32
 	inOrder bool // answers come in the order of the questions
+
+	answer []chainwatch.Header // the last to a question for headers; under source.mu
 
 	established time.Time // when the handshake ended; the reader's until run returns
 

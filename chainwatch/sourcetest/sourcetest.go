@@ -116,7 +116,7 @@ func (h *Harness) end(t *testing.T) {
 	if _, err := s.Headers(within(t), h.locator(0)); err != nil {
 		t.Error(err)
 	}
-	r, err := s.Block(within(t), h.Best[0])
+	r, err := h.open(t, within(t), s, h.Best[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (h *Harness) blocks(t *testing.T, s chainwatch.Source) {
 	for _, hash := range []frame.Hash{h.Best[0], h.Best[len(h.Best)/2], h.Best[len(h.Best)-1], h.Best[len(h.Best)-1]} {
 		h.same(t, s, hash)
 	}
-	if r, err := s.Block(within(t), frame.Hash{1}); err == nil {
+	if r, err := h.open(t, within(t), s, frame.Hash{1}); err == nil {
 		t.Errorf("a block that nobody knows: got %v, want an error", r.Close())
 	}
 	h.same(t, s, h.Best[1]) // the refusal cost nothing
@@ -54,7 +54,7 @@ func (h *Harness) blocks(t *testing.T, s chainwatch.Source) {
 // same reads a block and compares it with what stands behind the source.
 func (h *Harness) same(t testing.TB, s chainwatch.Source, hash frame.Hash) {
 	t.Helper()
-	r, err := s.Block(within(t), hash)
+	r, err := h.open(t, within(t), s, hash)
 	if err != nil {
 		t.Error(err)
 		return
@@ -67,6 +67,9 @@ func (h *Harness) same(t testing.TB, s chainwatch.Source, hash frame.Hash) {
 }
 
 func (h *Harness) closedEarly(t *testing.T, s chainwatch.Source) {
+	if _, ok := s.(chainwatch.Selector); ok {
+		t.Skip("this source has no blocks to close")
+	}
 	for _, bytes := range []int{0, 1, 80, 100} {
 		hash := h.Best[bytes%len(h.Best)]
 		r, err := s.Block(within(t), hash)
@@ -99,7 +102,7 @@ func (h *Harness) cancelled(t *testing.T, s chainwatch.Source) {
 	if _, err := s.Headers(ctx, h.locator(0)); !errors.Is(err, context.Canceled) {
 		t.Errorf("headers: got %v, want %v", err, context.Canceled)
 	}
-	if _, err := s.Block(ctx, h.Best[0]); !errors.Is(err, context.Canceled) {
+	if _, err := h.open(t, ctx, s, h.Best[0]); !errors.Is(err, context.Canceled) {
 		t.Errorf("block: got %v, want %v", err, context.Canceled)
 	}
 	h.same(t, s, h.Best[0])

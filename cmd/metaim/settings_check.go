@@ -65,7 +65,7 @@ func checkStore(s string) error {
 
 func checkSource(s string) error {
 	kind, rest, ok := strings.Cut(s, ":")
-	if ok && rest != "" && (kind == "blocks" || kind == "p2p" || kind == "rpc") {
+	if ok && rest != "" && (kind == "blocks" || kind == "p2p" || kind == "rpc" || kind == "junglebus") {
 		return nil
 	}
 	return usagef("source %q is none of %s", withoutPassword(s), sourceForms)

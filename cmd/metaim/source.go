@@ -8,11 +8,12 @@ import (
 
 	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/chainwatch/blockfile"
+	"github.com/metaim/metaim/chainwatch/junglebus"
 	"github.com/metaim/metaim/chainwatch/node"
 	"github.com/metaim/metaim/chainwatch/p2p"
 )
 
-const sourceForms = "blocks:FILE|DIR, p2p:HOST:PORT, rpc:URL"
+const sourceForms = "blocks:FILE|DIR, p2p:HOST:PORT, rpc:URL, junglebus:URL/SUBSCRIPTION"
 
 var (
 	sourceSetting = setting{flag: "source", variable: "METAIM_SOURCE", check: checkSource, usage: "where blocks come from: " + sourceForms + "; several files or nodes are joined by commas"}
@@ -36,6 +37,12 @@ func openSource(ctx context.Context, spec, zmq string, params *chainwatch.Params
 			return nil, err
 		}
 		return node.New(node.Config{Params: params, RPC: config, ZMQ: list(zmq), Logger: logger.With("part", "rpc")})
+	case "junglebus":
+		source, err := junglebus.New(junglebus.Config{Params: params, URL: rest, Logger: logger.With("part", "junglebus")})
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return source, nil
 	}
 	return nil, usagef("source %q is none of %s", withoutPassword(spec), sourceForms)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/safetext"
 	"github.com/metaim/metaim/signer"
+	"github.com/metaim/metaim/signer/whatsonchain"
 	"github.com/spf13/cobra"
 )
 
@@ -193,6 +194,7 @@ type scanned struct {
 
 func newWalletScan(p *program) *cobra.Command {
 	var asJSON bool
+	var woc string
 	c := &cobra.Command{
 		Use:   "scan [LABEL]",
 		Short: "Bring in the coins that the server knows and the wallet doesn't",
@@ -201,10 +203,18 @@ wallet doesn't know, for a wallet that lost its file. Only coins of messages tha
 are in a block can be found so: payments without a message, and change of names,
 are not in the index; wallet add takes them. Each transaction is checked to be the
 one that is named; that it is in a block, and that its coins aren't spent by a
-transaction without a message, is the server's word.`,
-		Example: "  metaim wallet scan\n  metaim wallet scan alice --json",
+transaction without a message, is the server's word.
+
+With --woc no server is asked but WhatsOnChain, which knows payments without a
+message too, and learns the addresses. Again each transaction is checked to be the
+one that is named, and the rest is the service's word. It allows three questions a
+second.`,
+		Example: "  metaim wallet scan\n  metaim wallet scan alice --json\n  metaim wallet scan --woc",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if woc != "" {
+				return scanWOC(cmd, p, args, woc, asJSON)
+			}
 			u, err := connect(cmd, p)
 			if err != nil {
 				return err
@@ -213,37 +223,44 @@ transaction without a message, is the server's word.`,
 			if err != nil {
 				return err
 			}
-			return u.scan(cmd.Context(), keys, asJSON)
+			there, err := u.serverCoins(cmd.Context(), keys)
+			if err != nil {
+				return err
+			}
+			return u.ring.bringIn(cmd.Context(), there, "the server", u.raw, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	c.Flags().StringVar(&woc, "woc", "", "ask WhatsOnChain instead of the server; =URL: at another address")
+	c.Flags().Lookup("woc").NoOptDefVal = whatsonchain.DefaultURL
 	return c
 }
 
-func (u *person) scan(ctx context.Context, keys []signer.PublicEntry, asJSON bool) error {
-	there, err := u.serverCoins(ctx, keys)
+// bringIn brings those of the coins into the wallet that it doesn't know. who knows
+// them, and raw gets a transaction and checks that it is the one that is named.
+func (k *keyring) bringIn(ctx context.Context, there []listedCoin, who string,
+	raw func(ctx context.Context, id string) ([]byte, error), asJSON bool) error {
+	entries, err := k.unlock()
 	if err != nil {
 		return err
 	}
-	entries, err := u.ring.unlock()
+	wallet, err := k.wallet(ctx, entries)
 	if err != nil {
 		return err
 	}
-	wallet, err := u.ring.wallet(ctx, entries)
-	if err != nil {
-		return err
-	}
-	s := scanner{person: u, wallet: wallet, asJSON: asJSON, bar: newProgress(u.program, "transactions")}
+	s := scanner{program: k.program, who: who, raw: raw, wallet: wallet, asJSON: asJSON, bar: newProgress(k.program, "transactions")}
 	return errors.Join(s.run(ctx, there), wallet.Close())
 }
 
-// A scanner brings transactions of the server into a wallet.
+// A scanner brings transactions that somebody else knows into a wallet.
 type scanner struct {
-	*person
-	wallet *signer.Wallet
-	asJSON bool
-	bar    *progress
-	failed int
+	program *program
+	who     string
+	raw     func(ctx context.Context, id string) ([]byte, error)
+	wallet  *signer.Wallet
+	asJSON  bool
+	bar     *progress
+	failed  int
 }
 
 func (s *scanner) run(ctx context.Context, there []listedCoin) error {
@@ -279,7 +296,7 @@ func (s *scanner) run(ctx context.Context, there []listedCoin) error {
 	case s.failed > 0:
 		return fmt.Errorf("%d of the %d transactions couldn't be brought in", s.failed, len(ids))
 	case added == 0:
-		fmt.Fprintln(s.program.err, "metaim: the wallet knows all coins that the server knows")
+		fmt.Fprintln(s.program.err, "metaim: the wallet knows all coins that "+s.who+" knows")
 	}
 	return nil
 }
@@ -295,12 +312,12 @@ func (s *scanner) bring(ctx context.Context, id string) (scanned, error) {
 }
 
 // raw gets a transaction out of the proof of a message that it carries.
-func (s *scanner) raw(ctx context.Context, id string) ([]byte, error) {
+func (u *person) raw(ctx context.Context, id string) ([]byte, error) {
 	want, err := frame.ParseHash(id)
 	if err != nil {
 		return nil, err
 	}
-	tx, err := s.Client.Transaction(ctx, id)
+	tx, err := u.Client.Transaction(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -311,7 +328,7 @@ func (s *scanner) raw(ctx context.Context, id string) ([]byte, error) {
 	if at < 0 {
 		return nil, errors.New("it carries no message, and the server gives only those")
 	}
-	proof, err := s.Client.Proof(ctx, fmt.Sprintf("%s:%d", id, tx.Frames[at].Message.Output))
+	proof, err := u.Client.Proof(ctx, fmt.Sprintf("%s:%d", id, tx.Frames[at].Message.Output))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,95 @@
+package junglebus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/improtocol/frame"
+)
+
+// Config says which service to use. Params and URL must be given; a zero in
+// another field stands for its default.
+type Config struct {
+	Params *chainwatch.Params
+	URL    string // https://HOST/SUBSCRIPTION: the subscription's id is the end of the path
+	Logger *slog.Logger
+
+	Poll        time.Duration // of the newest block's header; default 5 s
+	Patience    time.Duration // for an answer, and for the next part of a block; default 30 s
+	Backoff     time.Duration // before the first attempt to connect again, growing to 30 s; default 500 ms
+	Concurrency int           // questions at once; default 4
+	MaxTx       int           // bytes of a transaction; default 100 MB
+	MaxBlock    int64         // bytes of what matches in one block; default 1 GB
+}
+
+// Reasons why the service didn't give what it was asked for.
+var (
+	ErrNotFound = errors.New("the service doesn't have it")
+	ErrForeign  = errors.New("the service knows none of our blocks, not even the genesis block")
+	ErrNoBlocks = errors.New("this service has no whole blocks")
+	ErrReplaced = errors.New("the service has another block at this height")
+	errTooLong  = errors.New("the answer is over the limit")
+	errAnswer   = errors.New("the answer isn't what it should be")
+)
+
+// A LieError says that the service gave what can't be true.
+type LieError struct {
+	Service string // its URL
+	What    string // a sentence without a full stop
+}
+
+func (e *LieError) Error() string { return fmt.Sprintf("service %s: %s", e.Service, e.What) }
+
+// A NetworkError says that the service is of another network.
+type NetworkError struct {
+	Service string
+	Got     string // hash of its genesis block, as it is told
+	Want    frame.Network
+}
+
+func (e *NetworkError) Error() string {
+	return fmt.Sprintf("service %s has genesis block %q, which isn't that of network %s", e.Service, e.Got, e.Want)
+}
+
+// withDefaults checks a configuration and takes its URL apart.
+func (c Config) withDefaults() (_ Config, base *url.URL, subscription string, err error) {
+	if c.Params == nil {
+		return c, nil, "", errors.New("the service's network isn't given")
+	}
+	base, err = url.Parse(c.URL)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil || base.RawQuery != "" {
+		return c, nil, "", errors.New("the service's address is none such as https://junglebus.gorillapool.io/SUBSCRIPTION")
+	}
+	cut := strings.LastIndexByte(strings.TrimSuffix(base.Path, "/"), '/')
+	subscription = strings.Trim(base.Path[max(cut, 0):], "/")
+	if subscription == "" || len(subscription) > 128 || strings.ContainsAny(subscription, ":/ ") {
+		return c, nil, "", errors.New("the service's address doesn't end with the id of a subscription")
+	}
+	base.Path = strings.TrimSuffix(base.Path[:max(cut, 0)], "/")
+	base.RawPath, base.Fragment = "", ""
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for d, def := range map[*time.Duration]time.Duration{
+		&c.Poll: 5 * time.Second, &c.Patience: 30 * time.Second, &c.Backoff: 500 * time.Millisecond,
+	} {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	if c.Concurrency <= 0 {
+		c.Concurrency = 4
+	}
+	if c.MaxTx <= 0 {
+		c.MaxTx = 100e6
+	}
+	if c.MaxBlock <= 0 {
+		c.MaxBlock = 1e9
+	}
+	return c, base, subscription, nil
+}
