@@ -73,6 +73,10 @@ func (c *Client) call(ctx context.Context, method string, u *url.URL, mediaType 
 	if mediaType != "" {
 		req.Header.Set("Content-Type", mediaType)
 	}
+	// Everything that is asked here may be asked twice, transactions too: where a
+	// server closes the connection while a request is on its way, net/http asks
+	// again. A key without a value says so and isn't sent.
+	req.Header["X-Idempotency-Key"] = nil
 	c.sign(req)
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])

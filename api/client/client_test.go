@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,5 +147,37 @@ func TestHostileSockets(t *testing.T) {
 		if err == nil || err.Error() != "not you" {
 			t.Errorf("refused handshake: got %v, want not you", err)
 		}
+	}
+}
+
+// TestSubmitOverAClosingConnection: a server that goes closes connections on which
+// a transaction is just being sent; it is sent again on another.
+func TestSubmitOverAClosingConnection(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Error(err)
+		}
+		if key, ok := r.Header["X-Idempotency-Key"]; ok {
+			t.Errorf("the server was sent the key %q", key)
+		}
+		if asked.Add(1) == 2 {
+			panic(http.ErrAbortHandler) // the connection ends without an answer
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"txid":"ab","frames":[]}`)
+	}))
+	defer server.Close()
+	c, err := client.New(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 {
+		if _, err := c.Submit(t.Context(), []byte("raw")); err != nil {
+			t.Errorf("transaction %d: %v", n+1, err)
+		}
+	}
+	if got := asked.Load(); got != 3 {
+		t.Errorf("the server was asked %d times, want 3: the second was asked again", got)
 	}
 }

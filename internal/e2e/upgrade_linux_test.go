@@ -292,6 +292,7 @@ func (c *customer) once(method, url string, body []byte) (status int, again stri
 		return 0, "", err
 	}
 	r.Header.Set("Content-Type", "application/octet-stream")
+	r.Header["X-Idempotency-Key"] = nil // net/http asks again when a connection ends under it, as our client does
 	resp, err := c.web.Do(r)
 	if err != nil {
 		return 0, "", err
