@@ -21,12 +21,14 @@ demo: build ## start a node and a server, send messages, stay up (ONCE=1: end by
 
 test: lint race ## vet, staticcheck, gofmt, then every test with the race detector
 
-# index/sqlite is tested without the race detector, which makes SQLite (C turned
-# into Go) twenty times as slow; what runs side by side there is tested with it.
+# SQLite is C turned into Go, which the race detector makes twenty times as slow:
+# index/sqlite and internal/reliability, which hardly do anything else, are tested
+# without it, and what runs side by side in them with it.
+SLOW := /index/sqlite$$|/internal/reliability$$
 race: ## every test, with the race detector
-	$(GO) test ./index/sqlite
-	$(GO) test -race -run '^TestConformance/(readers_beside|a_view_that)' ./index/sqlite
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/index/sqlite$$')
+	$(GO) test ./index/sqlite ./internal/reliability
+	$(GO) test -race -run '^TestConformance/(readers_beside|a_view_that)|^TestSecondWriter|^TestDatabaseDownAndBack' ./index/sqlite ./internal/reliability
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -vE '$(SLOW)')
 
 lint: ## gofmt, vet, staticcheck
 	@files=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
