@@ -332,9 +332,12 @@ func TestRequestsOnASocket(t *testing.T) {
 	// The server closes without reading it: the write may fail already.
 	_ = k.ws.WriteMessage(websocket.TextMessage, make([]byte, 200<<10))
 	_ = k.ws.SetReadDeadline(time.Now().Add(20 * time.Second))
-	_, _, err := k.ws.ReadMessage()
+	var err error
+	for err == nil { // what was on its way before
+		_, _, err = k.ws.ReadMessage()
+	}
 	var timeout net.Error
-	if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+	if errors.As(err, &timeout) && timeout.Timeout() {
 		t.Errorf("frame over the limit: got %v, want the connection closed", err)
 	}
 }
