@@ -133,6 +133,7 @@ func (c *conn) page(sub *subscription) error {
 		return nil
 	}
 	sub.after, sub.left = p.next, p.left
+	sub.trail = reading.trail
 	if !sub.caughtUp && p.left == 0 && !p.end {
 		r := sub.caughtUpAt(p.next)
 		r.Complete = false
@@ -179,7 +180,7 @@ func (c *conn) open(sub *subscription) {
 		}
 	}
 	gate, moves := sub.gate, sub.moves
-	sub.gate, sub.moves, sub.lagging = nil, nil, time.Time{}
+	sub.gate, sub.moves, sub.lagging, sub.trail = nil, nil, time.Time{}, trail{}
 	for _, t := range moves {
 		sub.hand(t)
 	}
@@ -225,8 +226,8 @@ func (v *view) page(sub *subscription) (page, error) {
 		return p, err
 	}
 	q := sub.match.historyQuery(t)
-	q.After, q.Limit = sub.after, readAtOnce
-	events, err := v.Events(q)
+	q.After = sub.after
+	events, upto, err := sub.trail.next(v, q, last)
 	if err != nil {
 		return p, err
 	}
@@ -255,9 +256,8 @@ func (v *view) page(sub *subscription) (page, error) {
 			p.left--
 		}
 	}
-	if len(events) < readAtOnce {
-		p.next, p.end = max(last, p.next), true
-	}
+	p.next = max(p.next, upto) // an old snapshot may end before what was told
+	p.end = upto >= last
 	return p, nil
 }
 

@@ -23,6 +23,7 @@ type logReader struct {
 	epoch string // of the history that is read; "" before the first page
 	now   bool   // begins with the end of the log
 	text  string // of the cursor to begin after
+	trail trail
 }
 
 // read calls take with what is wanted after l.after, until it has got so many, or
@@ -38,12 +39,14 @@ func (l *logReader) read(v *view, limit int, take func(*index.Event, []frame.Key
 		return false, err
 	}
 	q := l.match.historyQuery(t)
-	q.Limit = readAtOnce
-	for taken, bytes, scanned := 0, 0, 0; scanned < scannedMost; scanned += readAtOnce {
+	for taken, bytes, scanned := 0, 0, 0; scanned < scannedMost; {
 		q.After = l.after
-		events, err := v.Events(q)
+		events, upto, err := l.trail.next(v, q, last)
 		if err != nil {
 			return false, err
+		}
+		if scanned += max(len(events), 1); l.trail.through {
+			scanned += int(upto - q.After)
 		}
 		for _, ev := range events {
 			if taken == limit || bytes >= pageBytes {
@@ -60,12 +63,11 @@ func (l *logReader) read(v *view, limit int, take func(*index.Event, []frame.Key
 			}
 			taken, bytes = taken+1, bytes+n
 		}
-		if len(events) < readAtOnce {
-			l.after = last
+		if l.after = upto; l.after >= last {
 			return true, nil
 		}
 	}
-	return l.after == last, nil
+	return false, nil
 }
 
 // begin reads the cursor where the first page begins, and sees to it that the

@@ -38,6 +38,7 @@ type subscription struct {
 	sent     int64 // all up to here has, or is being told
 	since    int32 // no history below this height
 	left     int   // events of history that may still be told; -1: all
+	trail    trail // through history
 	caughtUp bool
 	lagging  time.Time // since when it is behind for being slow; zero when it isn't
 	moves    []told    // of names, untold while behind

@@ -53,6 +53,7 @@ type EventQuery struct {
 	Upto      int64           // seq at most this; 0: no bound
 	Addresses []frame.KeyHash // only of frames that one of these sent or received; none: all events; 5,000 at most
 	Blocks    bool            // with Addresses: events of blocks too
+	Among     []int64         // with Addresses: only these seqs, ascending, as Seqs gave them; nil: any
 	Limit     int             // 1 to 10,000
 }
 

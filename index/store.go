@@ -77,6 +77,12 @@ type View interface {
 	PublicKey(address frame.KeyHash) ([]byte, error)
 	// Events returns events with After < seq, oldest first.
 	Events(q EventQuery) ([]*Event, error)
+	// Seqs returns the seqs of what Events finds of addresses: the first Limit of
+	// them, ascending. Who reads page by page gives them to Events, some at a time,
+	// so that the addresses are looked up once and not for each page. Some may
+	// belong to events that don't concern the addresses: Events leaves those out.
+	// ok is false where it costs less to read the log itself.
+	Seqs(q EventQuery) (seqs []int64, ok bool, err error)
 	// Counts returns the number of confirmed frames by verdict.
 	Counts() (map[frame.Verdict]int64, error)
 	// Confirmed calls yield with every confirmed frame in canonical order until

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/url"
 	"strconv"
@@ -73,18 +74,29 @@ func (c *Client) FilteredEvents(ctx context.Context, f Filter, after string, lim
 // AllEvents yields the events that a filter takes, of all pages from a cursor to
 // the end of the log. A nil filter takes everything.
 func (c *Client) AllEvents(ctx context.Context, f *Filter, after string) iter.Seq2[Event, error] {
+	limit := largePage
 	return all(after, func(after string) ([]Event, string, bool, error) {
-		page, err := (*EventPage)(nil), error(nil)
-		if f == nil {
-			page, err = c.Events(ctx, after, 0)
-		} else {
-			page, err = c.FilteredEvents(ctx, *f, after, 0)
+		page, err := c.anyEvents(ctx, f, after, limit)
+		if p := (*Problem)(nil); errors.As(err, &p) && p.Code == "bad_limit" {
+			limit = 0
+			page, err = c.anyEvents(ctx, f, after, limit)
 		}
 		if err != nil {
 			return nil, "", false, err
 		}
 		return page.Items, page.Next, page.Complete, nil
 	})
+}
+
+// largePage is what most servers allow a page to have. For each page of events a
+// server looks for those of a filter anew.
+const largePage = 1000
+
+func (c *Client) anyEvents(ctx context.Context, f *Filter, after string, limit int) (*EventPage, error) {
+	if f == nil {
+		return c.Events(ctx, after, limit)
+	}
+	return c.FilteredEvents(ctx, *f, after, limit)
 }
 
 // values makes a query of what is set.

@@ -24,6 +24,7 @@ func Bench(b *testing.B, open func(b *testing.B) index.Store) {
 		{"Inbox", benchInbox},
 		{"Inboxes", benchInboxes},
 		{"Events", benchEvents},
+		{"History", benchHistory},
 		{"Found", benchFound},
 	}
 	for _, c := range cases {
@@ -229,6 +230,51 @@ func benchEvents(b *testing.B, filled filler) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// benchHistory reads all 7,500 events of an address that every other message of
+// 5,000 is for, each seen by itself, 50 at a time.
+func benchHistory(b *testing.B, filled filler) {
+	s := filled(b, 0)
+	var to frame.KeyHash
+	copy(to[:], "busy")
+	const messages = 5_000
+	err := s.Update(context.Background(), func(tx index.Tx) error {
+		placed := Batch(0, messages)
+		for i := 0; i < messages; i += 2 {
+			placed[i].Tx.Outputs[0] = to
+		}
+		if err := Connect(tx, 0, placed); err != nil {
+			return err
+		}
+		var told []*index.Event
+		for i := range int64(2 * messages) { // told in turn, so that none are alike
+			told = append(told, &index.Event{Kind: index.KindOf(frame.IM, index.EventSeen), Height: int32(i % 7), Verdict: frame.Valid, Arrival: i%messages + 1})
+		}
+		return tx.AppendEvents(told)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	q := index.EventQuery{Addresses: []frame.KeyHash{to}}
+	for b.Loop() {
+		err := s.View(context.Background(), func(v index.View) error {
+			q.Limit, q.Among = 10_000, nil
+			seqs, ok, err := v.Seqs(q)
+			if err != nil || !ok || len(seqs) != messages*3/2 {
+				return fmt.Errorf("got %d events, %v, %v", len(seqs), ok, err)
+			}
+			for q.Limit = 50; len(seqs) > 0 && err == nil; seqs = seqs[len(q.Among):] {
+				q.Among = seqs[:min(len(seqs), q.Limit)]
+				_, err = v.Events(q)
+			}
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/(messages*3/2), "us/event")
 }
 
 // benchFound asks for what one finds of an address that has received 100,000 of

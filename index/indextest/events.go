@@ -2,6 +2,7 @@ package indextest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -22,6 +23,35 @@ func seqs(b bench, q index.EventQuery) []int64 {
 	b.view(func(v index.View) {
 		for _, e := range must[[]*index.Event](b)(v.Events(q)) {
 			list = append(list, e.Seq)
+		}
+	})
+	return list
+}
+
+// paged returns the seqs of a query page by page, as somebody reads who looks the
+// addresses up once; without Seqs, as a whole.
+func paged(b bench, q index.EventQuery) []int64 {
+	b.Helper()
+	q.Limit = 10_000
+	list := []int64{}
+	b.view(func(v index.View) {
+		found, ok, err := v.Seqs(q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !ok {
+			list = seqs(b, q)
+			return
+		}
+		if !slices.IsSorted(found) {
+			b.Fatalf("seqs %v aren't ascending", found)
+		}
+		q.Limit = 7
+		for page := range slices.Chunk(found, q.Limit) {
+			q.Among = page
+			for _, e := range must[[]*index.Event](b)(v.Events(q)) {
+				list = append(list, e.Seq)
+			}
 		}
 	})
 	return list
@@ -131,6 +161,9 @@ func eventsOfAddresses(b bench, _ func() bench) {
 			{"far after", index.EventQuery{Addresses: []frame.KeyHash{alice.hash}, After: 1 << 60}, []int64{}},
 		} {
 			equal(b, what+": "+c.name, seqs(b, c.q), c.want)
+			if c.q.Limit == 0 {
+				equal(b, what+": "+c.name+", by pages", paged(b, c.q), c.want)
+			}
 			if c.q.Upto == 0 {
 				c.q.Upto = 10
 				equal(b, what+": "+c.name+", up to 10", seqs(b, c.q), c.want)
@@ -187,6 +220,7 @@ func eventsAmongMany(b bench, _ func() bench) {
 			}
 			c.q.Blocks = withBlocks
 			equal(b, fmt.Sprint(name, ", blocks ", withBlocks), seqs(b, c.q), want)
+			equal(b, fmt.Sprint(name, ", by pages, blocks ", withBlocks), paged(b, c.q), want)
 			page := c.q
 			page.Limit = 40
 			equal(b, fmt.Sprint(name, ", a page, blocks ", withBlocks), seqs(b, page), want[:40])

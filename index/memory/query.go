@@ -113,7 +113,7 @@ func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
 		if e.Seq > upto(q.Upto) || len(list) == q.Limit {
 			break
 		}
-		if len(asked) > 0 && !v.concerns(e, asked, q.Blocks) {
+		if len(asked) > 0 && (!v.concerns(e, asked, q.Blocks) || q.Among != nil && !slices.Contains(q.Among, e.Seq)) {
 			continue
 		}
 		c := *e
@@ -123,6 +123,16 @@ func (v *view) Events(q index.EventQuery) ([]*index.Event, error) {
 		list = append(list, &c)
 	}
 	return list, v.ctx.Err()
+}
+
+// Seqs implements [index.View].
+func (v *view) Seqs(q index.EventQuery) (seqs []int64, ok bool, err error) {
+	q.Among = nil
+	events, err := v.Events(q)
+	for _, e := range events {
+		seqs = append(seqs, e.Seq)
+	}
+	return seqs, true, err
 }
 
 // concerns tells whether an event is of a frame that one of the addresses sent,

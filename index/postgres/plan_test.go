@@ -144,7 +144,7 @@ func (p *planner) cases() []planned {
 		{"a conversation", entries(index.EntryQuery{Address: &a, Peer: &b}), nil, false},
 		{"events", events(index.EventQuery{After: 3_000}), []string{"events_pk"}, false},
 		{"events of an address", events(index.EventQuery{Addresses: []frame.KeyHash{a}, Blocks: true, After: 19_500}), []string{"events_pk", "frames_pk", "parties_pk", "events_of_blocks"}, false},
-		{"events by address", events(index.EventQuery{Addresses: []frame.KeyHash{b}, Blocks: true}), []string{"frames_by_source", "frames_refused", "frames_by_recipient", "parties_pk", "events_of_frame", "events_of_frames", "events_of_blocks"}, false},
+		{"events by address", events(index.EventQuery{Addresses: []frame.KeyHash{b}, Blocks: true}), []string{"frames_by_source", "frames_refused", "frames_by_recipient", "parties_pk", "events_of_frame", "events_of_few", "events_of_many", "events_of_blocks", "events_pk"}, false},
 		{"facts", func() error { _, err := p.Facts(ask); return err }, []string{"frames_valid_ids", "frames_other_ids", "frames_valid_contents", "frames_by_source", "frames_transfers", "names_pk", "peers_pk"}, false},
 		{"many facts", func() error { _, err := p.Facts(many); return err }, []string{"frames_valid_ids", "frames_other_ids", "frames_valid_contents"}, true},
 		{"lookup", func() error { _, err := p.Lookup(txids[:1]); return err }, []string{"frames_by_tx"}, false},

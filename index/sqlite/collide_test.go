@@ -186,11 +186,11 @@ func TestKeysCollide(t *testing.T) {
 		{"conversations of whom it reaches", "to_key", [2]int64{1, 2}, talks(hans), "bert 0 1"},
 		{"conversations of whom it reaches beside", others, [2]int64{}, talks(ida), "bert 0 1"},
 		{"events of who sent, read through", "address_key", [2]int64{1, 2}, events(bert, (*asking).readThrough), []int64{2, 4, 6, 8}},
-		{"events of who sent", "address_key", [2]int64{1, 2}, events(bert, (*asking).byAddress), []int64{2, 4, 6, 8}},
-		{"events of whom it reaches", "to_key", [2]int64{1, 2}, events(hans, (*asking).byAddress), []int64{2}},
-		{"events of whom a name goes to", "to_key", [2]int64{7, 8}, events(addressOf("emil"), (*asking).byAddress), []int64{8}},
+		{"events of who sent", "address_key", [2]int64{1, 2}, events(bert, (*asking).readAmong), []int64{2, 4, 6, 8}},
+		{"events of whom it reaches", "to_key", [2]int64{1, 2}, events(hans, (*asking).readAmong), []int64{2}},
+		{"events of whom a name goes to", "to_key", [2]int64{7, 8}, events(addressOf("emil"), (*asking).readAmong), []int64{8}},
 		{"whom it reaches beside", others, [2]int64{}, list(index.EntryQuery{Address: &ida}), []int64{2}},
-		{"events of whom it reaches beside", others, [2]int64{}, events(ida, (*asking).byAddress), []int64{2}},
+		{"events of whom it reaches beside", others, [2]int64{}, events(ida, (*asking).readAmong), []int64{2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := openAt(t, filepath.Join(t.TempDir(), "index.db"))

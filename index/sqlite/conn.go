@@ -87,6 +87,11 @@ func (c *conn) rollback() error {
 }
 
 // take returns a statement with nothing bound, for give to take back.
+//
+// In statements a parameter doesn't stand alone after LIMIT, nor where it is compared
+// with a column that is compared with a constant in the condition of an index: SQLite
+// would take its value into account, and compile the statement anew for the next one.
+// A sum with 0 is no such parameter.
 func (c *conn) take(query string) (*statement, error) {
 	for s := c.statements[query]; s != nil; s = s.more {
 		if !s.busy {

@@ -152,12 +152,12 @@ func (l *listing) between(from, to frame.KeyHash) ([]side, error) {
 	const enough = 1_000
 	out := l.sent(from)
 	sender, receiver := rows.AddressKey(from), rows.AddressKey(to)
-	sent, err := l.v.number(`SELECT count(*) FROM (SELECT 1 FROM frames f WHERE `+strings.Replace(out.where, `?3`, `?1`, 1)+` LIMIT ?2)`, number(sender), number(enough))
+	sent, err := l.v.number(`SELECT count(*) FROM (SELECT 1 FROM frames f WHERE `+strings.Replace(out.where, `?3`, `?1`, 1)+` LIMIT ?2 + 0)`, number(sender), number(enough))
 	if err != nil {
 		return nil, err
 	}
-	received, err := l.v.number(`SELECT (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.to_key = ?1 AND f.to_key <> 0 LIMIT ?2))
-		+ (SELECT count(*) FROM (SELECT 1 FROM parties p WHERE p.key = ?1 LIMIT ?2))`, number(receiver), number(enough))
+	received, err := l.v.number(`SELECT (SELECT count(*) FROM (SELECT 1 FROM frames f WHERE f.to_key = ?1 AND f.to_key <> 0 LIMIT ?2 + 0))
+		+ (SELECT count(*) FROM (SELECT 1 FROM parties p WHERE p.key = ?1 LIMIT ?2 + 0))`, number(receiver), number(enough))
 	if err != nil {
 		return nil, err
 	}

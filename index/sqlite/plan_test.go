@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"unsafe"
+
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
@@ -34,9 +38,43 @@ func plans(t *testing.T, c *conn) (list []string) {
 			t.Fatalf("explain %s: %v", text, err)
 		}
 		list = append(list, plan)
+		if n := recompiled(t, c, text); n > 0 {
+			t.Errorf("it is compiled anew for other values: %s", text)
+		}
 	}
 	c.forget()
 	return list
+}
+
+// recompiled binds one value after the other to a statement and tells how often
+// SQLite compiled it again because of that.
+func recompiled(t *testing.T, c *conn, text string) int32 {
+	t.Helper()
+	if !strings.HasPrefix(text, "SELECT") {
+		return 0 // it would write
+	}
+	s, err := c.take(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.give(s)
+	for value := range int64(4) {
+		for i := range s.BindParamCount() {
+			s.BindInt64(i+1, value)
+		}
+		if _, err := s.Step(); err != nil {
+			return 0 // no value for it
+		}
+		if err := s.Reset(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stmt := reflect.ValueOf(s.Stmt).Elem()
+	tls := stmt.FieldByName("conn").Elem().FieldByName("tls")
+	tls = reflect.NewAt(tls.Type(), unsafe.Pointer(tls.UnsafeAddr())).Elem()
+	status := reflect.ValueOf(lib.Xsqlite3_stmt_status)
+	return int32(status.Call([]reflect.Value{tls, reflect.ValueOf(uintptr(stmt.FieldByName("stmt").Uint())),
+		reflect.ValueOf(int32(lib.SQLITE_STMTSTATUS_REPREPARE)), reflect.ValueOf(int32(0))})[0].Int())
 }
 
 var (
@@ -107,9 +145,9 @@ func TestPlans(t *testing.T) {
 		{"events of an address", events(index.EventQuery{Addresses: []frame.KeyHash{a}, Blocks: true}), []string{"e USING INTEGER PRIMARY KEY (rowid>?)"}},
 		{"events by address", func(t *tx) error {
 			a := &asking{view: &t.view, q: index.EventQuery{Addresses: []frame.KeyHash{a}, Upto: 9, Blocks: true, Limit: 9}, former: map[int64]bool{1: true}}
-			return a.byAddress()
+			return a.readAmong()
 		}, []string{"frames_sent (address_key=?)", "frames_refused (address_key=?)", "frames_reached (to_key=?)", "p USING PRIMARY KEY (key=?)",
-			"events_frames (frame>? AND frame<?)", "events_blocks (last>? AND last<?)"}},
+			"events_of_frame (frame=? AND rowid>?)", "events_of_few (frame>? AND frame<?)", "events_of_many (frame>? AND frame<?)", "e USING INTEGER PRIMARY KEY (rowid>?)", "events_blocks (last>? AND last<?)"}},
 		{"facts", func(t *tx) error { _, err := t.Facts(need); return err }, []string{"frames_facts (frame_key=?)", "frames_contents (content_key=?)",
 			"names USING PRIMARY KEY (name=?)", "peers USING PRIMARY KEY (address=? AND ip=?)", "frames_sent (address_key=?)", "frames_transfers (to_key=?)"}},
 		{"lookup", func(t *tx) error { _, err := t.Lookup([]frame.Hash{frame.HashOf(fmt.Append(nil, 0, 0))}); return err }, []string{"frames_tx (tx_key=?)"}},

@@ -180,8 +180,8 @@ func (v *view) Own(address frame.KeyHash) ([]int64, error) {
 // Paid implements [rows.CoinReader].
 func (v *view) Paid(address frame.KeyHash, after int64, limit int) ([]int64, error) {
 	list, err := v.arrivals([]string{
-		`SELECT f.id FROM frames f WHERE f.to_key = ? AND f.to_key <> 0 AND f.id > ? ORDER BY f.id LIMIT ?`,
-		`SELECT p.lead FROM parties p WHERE p.key = ? AND p.lead > ? ORDER BY p.lead LIMIT ?`,
+		`SELECT f.id FROM frames f WHERE f.to_key = ? AND f.to_key <> 0 AND f.id > ? ORDER BY f.id LIMIT ? + 0`,
+		`SELECT p.lead FROM parties p WHERE p.key = ? AND p.lead > ? ORDER BY p.lead LIMIT ? + 0`,
 	}, number(rows.AddressKey(address)), number(after), number(int64(limit)))
 	return list[:min(len(list), limit)], err
 }

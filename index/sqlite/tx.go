@@ -93,7 +93,7 @@ func (t *tx) AtHeight(height int32) ([]*index.Saved, error) {
 	if height < 0 {
 		return nil, nil
 	}
-	return t.saved(light+`WHERE f.height = ? AND f.height >= 0 ORDER BY f.place, f.id`, number(int64(height)))
+	return t.saved(light+`WHERE f.height = ? + 0 AND f.height >= 0 ORDER BY f.place, f.id`, number(int64(height)))
 }
 
 // PutBlock implements [index.Tx].

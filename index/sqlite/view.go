@@ -42,7 +42,7 @@ func (v *view) BlockAt(height int32) (t index.Tip, err error) {
 
 // Blocks implements [index.View].
 func (v *view) Blocks(from int32, limit int) (tips []index.Tip, err error) {
-	err = v.each(blockColumns+`WHERE height >= ? ORDER BY height LIMIT ?`, func(s *statement) error {
+	err = v.each(blockColumns+`WHERE height >= ? ORDER BY height LIMIT ? + 0`, func(s *statement) error {
 		t, err := s.tip()
 		tips = append(tips, t)
 		return err

@@ -310,9 +310,6 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		upgradeUnderLoad(t, "sqlite:"+filepath.Join(t.TempDir(), "index.db"))
 	})
 	t.Run("postgres", func(t *testing.T) {
-		if rounds(0, 1) == 0 {
-			t.Skip("in the long form only: it takes minutes beside other tests")
-		}
 		t.Parallel()
 		upgradeUnderLoad(t, testpg.URL(t))
 	})
