@@ -10,6 +10,7 @@ import (
 
 	"github.com/metaim/metaim/chainwatch"
 	"github.com/metaim/metaim/improtocol/frame"
+	rest "github.com/metaim/metaim/internal/junglebus"
 )
 
 // Config says which service to use. Params and URL must be given; a zero in
@@ -29,12 +30,12 @@ type Config struct {
 
 // Reasons why the service didn't give what it was asked for.
 var (
-	ErrNotFound = errors.New("the service doesn't have it")
+	ErrNotFound = rest.ErrNotFound
 	ErrForeign  = errors.New("the service knows none of our blocks, not even the genesis block")
 	ErrNoBlocks = errors.New("this service has no whole blocks")
 	ErrReplaced = errors.New("the service has another block at this height")
-	errTooLong  = errors.New("the answer is over the limit")
-	errAnswer   = errors.New("the answer isn't what it should be")
+	errTooLong  = rest.ErrTooLong
+	errAnswer   = rest.ErrAnswer
 )
 
 // A LieError says that the service gave what can't be true.
@@ -61,17 +62,16 @@ func (c Config) withDefaults() (_ Config, base *url.URL, subscription string, er
 	if c.Params == nil {
 		return c, nil, "", errors.New("the service's network isn't given")
 	}
-	base, err = url.Parse(c.URL)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil || base.RawQuery != "" {
+	base, ok := rest.ParseURL(c.URL)
+	if !ok {
 		return c, nil, "", errors.New("the service's address is none such as https://junglebus.gorillapool.io/SUBSCRIPTION")
 	}
-	cut := strings.LastIndexByte(strings.TrimSuffix(base.Path, "/"), '/')
+	cut := strings.LastIndexByte(base.Path, '/')
 	subscription = strings.Trim(base.Path[max(cut, 0):], "/")
 	if subscription == "" || len(subscription) > 128 || strings.ContainsAny(subscription, ":/ ") {
 		return c, nil, "", errors.New("the service's address doesn't end with the id of a subscription")
 	}
 	base.Path = strings.TrimSuffix(base.Path[:max(cut, 0)], "/")
-	base.RawPath, base.Fragment = "", ""
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

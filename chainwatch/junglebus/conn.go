@@ -10,6 +10,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	rest "github.com/metaim/metaim/internal/junglebus"
 )
 
 const (
@@ -43,9 +45,9 @@ func (s *Source) dial(ctx context.Context) (*conn, error) {
 	ws, resp, err := dialer.DialContext(ctx, address.String(), nil)
 	if err != nil {
 		if resp != nil {
-			err = &statusError{status: resp.StatusCode}
+			err = explained(&rest.StatusError{Status: resp.StatusCode})
 		}
-		return nil, s.because(ctx, fmt.Errorf("connect to %s: %w", s.name, err))
+		return nil, rest.Because(ctx, fmt.Errorf("connect to %s: %w", s.name, err))
 	}
 	ws.SetReadLimit(int64(s.cfg.MaxTx) + frameAround)
 	c := &conn{ws: ws, patience: s.cfg.Patience, silence: s.cfg.Patience + pingDefault, id: 1}
@@ -53,7 +55,7 @@ func (s *Source) dial(ctx context.Context) (*conn, error) {
 	r, err := c.answer(connectCommand(token))
 	if err != nil {
 		c.close()
-		return nil, s.because(ctx, err)
+		return nil, rest.Because(ctx, err)
 	}
 	if r.ping > 0 && r.ping < 600 {
 		c.silence = s.cfg.Patience + time.Duration(r.ping)*time.Second

@@ -115,7 +115,7 @@ func (s *Source) heightOf(ctx context.Context, hash frame.Hash) (uint32, error) 
 
 // header gets one header by its hash or height.
 func (s *Source) header(ctx context.Context, which string) (t toldHeader, err error) {
-	if err := s.askJSON(ctx, "/block_header/get/"+which, headerBytes, &t); err != nil {
+	if err := s.service().AskJSON(ctx, "/block_header/get/"+which, headerBytes, &t); err != nil {
 		return t, fmt.Errorf("header %s: %w", which, err)
 	}
 	if t.Hash == "" {
@@ -127,7 +127,7 @@ func (s *Source) header(ctx context.Context, which string) (t toldHeader, err er
 // list gets the service's headers from a height on.
 func (s *Source) list(ctx context.Context, height uint32, limit int) (list []toldHeader, err error) {
 	path := fmt.Sprintf("/block_header/list/%d?limit=%d", height, limit)
-	if err := s.askJSON(ctx, path, int64(limit+1)*headerBytes, &list); err != nil {
+	if err := s.service().AskJSON(ctx, path, int64(limit+1)*headerBytes, &list); err != nil {
 		return nil, fmt.Errorf("headers from height %d on: %w", height, err)
 	}
 	if len(list) > limit {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/metaim/metaim/improtocol/frame"
+	rest "github.com/metaim/metaim/internal/junglebus"
 )
 
 const slowest = 30 * time.Second // between attempts to connect
@@ -31,7 +32,7 @@ func (s *Source) listen(ctx context.Context) error {
 		if time.Since(began) > slowest {
 			backoff = s.cfg.Backoff
 		}
-		if err := sleep(ctx, backoff); err != nil {
+		if err := rest.Sleep(ctx, backoff); err != nil {
 			return err
 		}
 	}

@@ -223,7 +223,7 @@ func (s *Source) lookAtTip(ctx context.Context) error {
 		}
 	}
 	var tip toldHeader
-	if err := s.askJSON(ctx, "/block_header/tip", headerBytes, &tip); err != nil {
+	if err := s.service().AskJSON(ctx, "/block_header/tip", headerBytes, &tip); err != nil {
 		return fmt.Errorf("the newest block: %w", err)
 	}
 	s.mu.Lock()

@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"log/slog"
@@ -42,7 +43,34 @@ type Watch struct {
 
 	mu    sync.Mutex
 	all   map[frame.Hash]*watched
+	queue agenda // all but those that are being looked after
 	bytes int
+}
+
+// An agenda is a heap: what is to be looked after next comes first.
+type agenda []*watched
+
+func (a agenda) Len() int           { return len(a) }
+func (a agenda) Less(i, j int) bool { return a[i].next.Before(a[j].next) }
+func (a agenda) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].place, a[j].place = i, j
+}
+
+// Push implements [heap.Interface].
+func (a *agenda) Push(x any) {
+	f := x.(*watched) //nolint:errcheck // the heap holds nothing else
+	f.place = len(*a)
+	*a = append(*a, f)
+}
+
+// Pop implements [heap.Interface].
+func (a *agenda) Pop() any {
+	last := len(*a) - 1
+	f := (*a)[last]
+	(*a)[last], *a = nil, (*a)[:last]
+	f.place = -1
+	return f
 }
 
 // A watched transaction. Its fields but next belong to the look that is going on.
@@ -53,7 +81,7 @@ type watched struct {
 	sent   time.Time // it was submitted last
 	wait   time.Duration
 	next   time.Time // under Watch.mu
-	busy   bool      // under Watch.mu: it is being looked after
+	place  int       // in the agenda, under Watch.mu; -1 while it is being looked after
 }
 
 // NewWatch returns a watch of nothing yet.
@@ -95,9 +123,13 @@ func (w *Watch) Add(tx *Transaction, frames bool) {
 	if tx.Extended != nil {
 		kept.Extended = append([]byte(nil), tx.Extended...)
 	}
-	w.all[tx.ID] = &watched{tx: kept, frames: frames, since: now, sent: now, wait: w.cfg.First, next: now.Add(w.cfg.First)}
+	f := &watched{tx: kept, frames: frames, since: now, sent: now, wait: w.cfg.First, next: now.Add(w.cfg.First)}
+	w.all[tx.ID] = f
+	heap.Push(&w.queue, f)
 	w.bytes += kept.size()
-	w.ring()
+	if f.place == 0 {
+		w.ring()
+	}
 }
 
 // Told hears that something became of a transaction, from whomever: it is looked
@@ -105,8 +137,9 @@ func (w *Watch) Add(tx *Transaction, frames bool) {
 func (w *Watch) Told(txid frame.Hash) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f := w.all[txid]; f != nil && !f.busy {
+	if f := w.all[txid]; f != nil && f.place >= 0 {
 		f.next = time.Now()
+		heap.Fix(&w.queue, f.place)
 		w.ring()
 	}
 }
@@ -151,16 +184,13 @@ func (w *Watch) Run(ctx context.Context) error {
 func (w *Watch) due(now time.Time) (due []*watched, pause time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	pause = w.cfg.Longest
-	for _, f := range w.all {
-		if left := f.next.Sub(now); left > 0 {
-			pause = min(pause, left)
-			continue
+	for len(w.queue) > 0 {
+		if left := w.queue[0].next.Sub(now); left > 0 {
+			return due, left
 		}
-		f.busy = true
-		due = append(due, f)
+		due = append(due, heap.Pop(&w.queue).(*watched)) //nolint:errcheck // the heap holds nothing else
 	}
-	return due, pause
+	return due, w.cfg.Longest
 }
 
 // look finds out how a transaction stands and does what is to be done.
@@ -168,7 +198,6 @@ func (w *Watch) look(ctx context.Context, f *watched) {
 	done := w.over(ctx, f)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f.busy = false
 	if done {
 		delete(w.all, f.tx.ID)
 		w.bytes -= f.tx.size()
@@ -176,6 +205,7 @@ func (w *Watch) look(ctx context.Context, f *watched) {
 	}
 	f.wait = min(2*f.wait, w.cfg.Longest)
 	f.next = time.Now().Add(f.wait)
+	heap.Push(&w.queue, f)
 }
 
 // over tells whether a transaction needn't be followed any more, and submits it
