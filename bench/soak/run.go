@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/metaim/metaim/api/client"
 	"github.com/metaim/metaim/devnet"
@@ -46,6 +49,9 @@ func (s *soak) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := s.sign(senders); err != nil {
+		return err
+	}
 	if _, err := node.Mine(ctx, 1); err != nil {
 		return err
 	}
@@ -66,7 +72,29 @@ func (s *soak) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	used, err := v.cpu()
+	if err != nil {
+		return err
+	}
+	if n := sentBy(senders); n > 0 {
+		fmt.Printf("the server used %.2f of a core, %.0f us of CPU a message\n", used/(s.minutes*60), 1e6*used/float64(n))
+	}
 	return s.judge(ctx, v, node, samples, senders, readers)
+}
+
+// sign has all messages signed beforehand: what signs them would take as much of
+// the machine as the server does.
+func (s *soak) sign(senders []*sender) error {
+	each := int(s.minutes*60*float64(s.rate))/len(senders) + 1
+	began := time.Now()
+	var working errgroup.Group
+	working.SetLimit(runtime.GOMAXPROCS(0))
+	for _, n := range senders {
+		working.Go(func() error { return n.prepare(each) })
+	}
+	err := working.Wait()
+	fmt.Printf("%d messages are signed, after %s\n", each*len(senders), time.Since(began).Round(time.Second))
+	return err
 }
 
 // load sends until the time is over, mines, and looks at the server.
@@ -165,12 +193,12 @@ func behind(readers []*reader, last int64) bool {
 	return false
 }
 
-// A sender signs messages and submits them, one after the other.
+// A sender submits messages that it has signed, one after the other.
 type sender struct {
 	key    signer.Key
 	wallet *signer.Wallet
 	url    string
-	stamp  uint64
+	signed [][]byte // transactions that are still to be submitted
 	sent   atomic.Int64
 	fault  error // read when send has returned
 }
@@ -206,30 +234,46 @@ func (n *sender) send(ctx context.Context, every time.Duration) {
 			return
 		case <-tick.C:
 		}
-		if n.fault = n.one(); n.fault != nil {
+		if len(n.signed) == 0 {
 			return
 		}
+		if n.fault = n.one(n.signed[0]); n.fault != nil {
+			return
+		}
+		n.signed = n.signed[1:]
 		n.sent.Add(1)
 	}
 }
 
-// one signs a message and submits it until the server has it.
-func (n *sender) one() error {
-	n.stamp = max(n.stamp+1, uint64(time.Now().UnixMilli())) //nolint:gosec // after 1970
-	m := &improtocol.Message{Source: n.key.Address(frame.Regtest), Type: improtocol.Text, Encryption: improtocol.Plain,
-		Body: fmt.Appendf(nil, "message %d of a soak, %s", n.sent.Load()+1, strings.Repeat("and so on ", 20))}
-	m.SetTime(n.stamp)
-	m.Sign(n.key.Private())
-	script, err := m.AppendScript(nil, frame.Pushes)
-	if err != nil {
-		return err
+// prepare signs messages, each in a transaction that spends the change of the one
+// before.
+func (n *sender) prepare(messages int) error {
+	stamp := uint64(time.Now().UnixMilli()) //nolint:gosec // after 1970
+	for i := range messages {
+		m := &improtocol.Message{Source: n.key.Address(frame.Regtest), Type: improtocol.Text, Encryption: improtocol.Plain,
+			Body: fmt.Appendf(nil, "message %d of a soak, %s", i+1, strings.Repeat("and so on ", 20))}
+		m.SetTime(stamp + uint64(i)) //nolint:gosec // not negative
+		m.Sign(n.key.Private())
+		script, err := m.AppendScript(nil, frame.Pushes)
+		if err != nil {
+			return err
+		}
+		signed, err := n.wallet.Build(signer.Request{Script: script})
+		if err != nil {
+			return err
+		}
+		if err := n.wallet.Accept(signed.TxID); err != nil {
+			return err
+		}
+		n.signed = append(n.signed, signed.Raw)
 	}
-	signed, err := n.wallet.Build(signer.Request{Script: script})
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// one submits a transaction until the server has it.
+func (n *sender) one(raw []byte) error {
 	for {
-		status, answer, err := submit(n.url, signed.Raw)
+		status, answer, err := submit(n.url, raw)
 		switch {
 		case err != nil:
 			return err
@@ -239,7 +283,7 @@ func (n *sender) one() error {
 		case status/100 != 2:
 			return fmt.Errorf("submit: %d %s", status, answer)
 		}
-		return n.wallet.Accept(signed.TxID)
+		return nil
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -111,6 +112,25 @@ func (v *server) look(ctx context.Context, since time.Time) (s sample, err error
 	}
 	return s, nil
 }
+
+// cpu returns the seconds of CPU that the server has used.
+func (v *server) cpu() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", v.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest) // from the third of proc(5) on
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("stat says %q", text)
+	}
+	user, err1 := strconv.ParseFloat(fields[11], 64)
+	system, err2 := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / ticksPerSecond, errors.Join(err1, err2)
+}
+
+// ticksPerSecond is what Linux counts CPU time in for programs, on all machines.
+const ticksPerSecond = 100
 
 // queueMetric is the one of what waits for subscribers.
 const queueMetric = "metaim_queue_bytes"
