@@ -58,8 +58,8 @@ func NewChain(p *Params) *Chain {
 	return c
 }
 
-// Add adds a header and tells whether it was new. It fails with ErrWork, ErrOrphan
-// or ErrCheckpoint.
+// Add adds a header and tells whether it was new. It fails with ErrWork,
+// ErrDifficulty, ErrOrphan or ErrCheckpoint.
 func (c *Chain) Add(h Header) (isNew bool, err error) {
 	hash := h.Hash()
 	if _, ok := c.index[hash]; ok {
@@ -75,6 +75,9 @@ func (c *Chain) Add(h Header) (isNew bool, err error) {
 	}
 	if c.params.contradicts(c.nodes[parent].height+1, hash) {
 		return false, fmt.Errorf("header %s at height %d: %w", hash, c.nodes[parent].height+1, ErrCheckpoint)
+	}
+	if bits, ok := c.required(parent, h.Time()); ok && h.Bits() != bits {
+		return false, fmt.Errorf("header %s at height %d: its target is %08x, not %08x: %w", hash, c.nodes[parent].height+1, h.Bits(), bits, ErrDifficulty)
 	}
 	total, ok := c.nodes[parent].work.add(own)
 	if !ok {

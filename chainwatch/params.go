@@ -13,6 +13,11 @@ type Params struct {
 	Port     uint16 // default P2P port
 	Genesis  Header
 	PowLimit uint32 // the easiest target allowed, in compact form
+	// DifficultyAfter is the height of the block after which targets are computed by
+	// the rule in use; 0: no rule is checked. LateIsEasy allows the easiest target for
+	// a block 20 minutes after the one before.
+	DifficultyAfter int32
+	LateIsEasy      bool
 	// Checkpoints are blocks that are known to be on the chain, by height. They
 	// aren't changed.
 	Checkpoints map[int32]frame.Hash
@@ -22,10 +27,10 @@ type Params struct {
 func ParamsOf(n frame.Network) *Params {
 	switch n {
 	case frame.Main:
-		return &Params{Network: n, Magic: 0xe8f3e1e3, Port: 8333, PowLimit: 0x1d00ffff, Checkpoints: mainCheckpoints,
+		return &Params{Network: n, Magic: 0xe8f3e1e3, Port: 8333, PowLimit: 0x1d00ffff, DifficultyAfter: 504_031, Checkpoints: mainCheckpoints,
 			Genesis: genesis("29ab5f49ffff001d1dac2b7c")}
 	case frame.Test:
-		return &Params{Network: n, Magic: 0xf4f3e5f4, Port: 18333, PowLimit: 0x1d00ffff, Checkpoints: testCheckpoints,
+		return &Params{Network: n, Magic: 0xf4f3e5f4, Port: 18333, PowLimit: 0x1d00ffff, DifficultyAfter: 1_188_697, LateIsEasy: true, Checkpoints: testCheckpoints,
 			Genesis: genesis("dae5494dffff001d1aa4ae18")}
 	default:
 		return &Params{Network: n, Magic: 0xfabfb5da, Port: 18444, PowLimit: 0x207fffff,

@@ -41,12 +41,18 @@ type Headers struct {
 	params  *chainwatch.Params
 	from    int32
 	list    []chainwatch.Header
+	sums    [][2]uint64 // of the list up to each, upper half first
 	tip     frame.Hash
 }
 
+// easierMost bounds how much easier than the checkpoint that it begins with a list's
+// first headers may be, of which too little is known for the network's rule: within a
+// day it lets a target get seven times as easy at most.
+const easierMost = 16
+
 // ReadHeaders reads headers of 80 bytes to the end, from the first block of a
 // network on or from a checkpoint. It fails with ErrStart, ErrLink, ErrCheckpoint,
-// ErrCut, chainwatch.ErrWork or what the reader fails with.
+// ErrCut, chainwatch.ErrWork, chainwatch.ErrDifficulty or what the reader fails with.
 func ReadHeaders(r io.Reader) (*Headers, error) {
 	h := &Headers{}
 	var next chainwatch.Header
@@ -79,23 +85,50 @@ func (h *Headers) Add(next chainwatch.Header) error {
 	if next.Prev() != h.tip {
 		return fmt.Errorf("header %d: %w", height, ErrLink)
 	}
-	if _, _, err := h.params.Work(&next); err != nil {
+	hi, lo, err := h.params.Work(&next)
+	if err != nil {
 		return fmt.Errorf("header %d: %w", height, err)
+	}
+	if err := h.checkTarget(height, &next); err != nil {
+		return err
 	}
 	for _, c := range checkpoints {
 		if c.network == h.network && c.height == height && c.hash != hash.String() {
 			return fmt.Errorf("header %d: %w", height, ErrCheckpoint)
 		}
 	}
-	h.list, h.tip = append(h.list, next), hash
+	sum := h.sums[len(h.sums)-1]
+	sum[1], lo = bits.Add64(sum[1], lo, 0)
+	sum[0], _ = bits.Add64(sum[0], hi, lo)
+	h.list, h.sums, h.tip = append(h.list, next), append(h.sums, sum), hash
+	return nil
+}
+
+// checkTarget checks that a header's target is the one that those before it lead to.
+// It fails with chainwatch.ErrDifficulty.
+func (h *Headers) checkTarget(height int32, next *chainwatch.Header) error {
+	if len(h.list) < chainwatch.TargetDepth {
+		if h.from > 0 && chainwatch.Easier(next.Bits(), h.list[0].Bits(), easierMost) {
+			return fmt.Errorf("header %d: its target is over %d times as easy as the first: %w", height, easierMost, chainwatch.ErrDifficulty)
+		}
+		return nil
+	}
+	want, ok := h.params.Required(height, next.Time(), func(n int32) chainwatch.Mark {
+		i := len(h.list) - int(n)
+		return chainwatch.Mark{Time: h.list[i].Time(), Hi: h.sums[i][0], Lo: h.sums[i][1]}
+	})
+	if ok && next.Bits() != want {
+		return fmt.Errorf("header %d: its target is %08x, not %08x: %w", height, next.Bits(), want, chainwatch.ErrDifficulty)
+	}
 	return nil
 }
 
 func (h *Headers) begin(first chainwatch.Header, hash frame.Hash) error {
 	start := func(n frame.Network, from int32) error {
 		h.network, h.params, h.from = n, chainwatch.ParamsOf(n), from
-		h.list, h.tip = append(h.list, first), hash
-		return nil
+		hi, lo, err := h.params.Work(&first)
+		h.list, h.sums, h.tip = append(h.list, first), append(h.sums, [2]uint64{hi, lo}), hash
+		return err
 	}
 	for _, n := range []frame.Network{frame.Main, frame.Test, frame.Regtest} {
 		if first == chainwatch.ParamsOf(n).Genesis {
@@ -114,6 +147,7 @@ func (h *Headers) begin(first chainwatch.Header, hash frame.Hash) error {
 func (h *Headers) Cut(above int32) {
 	if above < h.Tip() && len(h.list) > 0 {
 		h.list = h.list[:max(above-h.from, 0)+1]
+		h.sums = h.sums[:len(h.list)]
 		h.tip = h.list[len(h.list)-1].Hash()
 	}
 }
@@ -121,7 +155,7 @@ func (h *Headers) Cut(above int32) {
 // Clone returns headers that can be changed apart from these.
 func (h *Headers) Clone() *Headers {
 	c := *h
-	c.list = slices.Clone(h.list)
+	c.list, c.sums = slices.Clone(h.list), slices.Clone(h.sums)
 	return &c
 }
 
@@ -169,13 +203,19 @@ func (h *Headers) Bytes() []byte {
 
 // work returns the expected number of hashes of the headers from a height on.
 func (h *Headers) work(from int32) *big.Int {
-	var hi, lo uint64
-	for i := max(from-h.from, 0); int(i) < len(h.list); i++ {
-		moreHi, moreLo, _ := h.params.Work(&h.list[i]) // it was checked when it was added
-		var carry uint64
-		lo, carry = bits.Add64(lo, moreLo, 0)
-		hi, _ = bits.Add64(hi, moreHi, carry)
+	from = max(from-h.from, 0)
+	if int(from) >= len(h.list) {
+		return new(big.Int)
 	}
-	n := new(big.Int).SetUint64(hi)
-	return n.Lsh(n, 64).Or(n, new(big.Int).SetUint64(lo))
+	n := wide(h.sums[len(h.sums)-1])
+	if from > 0 {
+		return n.Sub(n, wide(h.sums[from-1]))
+	}
+	return n
+}
+
+// wide returns a number of two halves, the upper first.
+func wide(halves [2]uint64) *big.Int {
+	n := new(big.Int).SetUint64(halves[0])
+	return n.Lsh(n, 64).Or(n, new(big.Int).SetUint64(halves[1]))
 }
