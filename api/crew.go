@@ -270,7 +270,7 @@ func (c *conn) write(rest []byte) {
 		switch {
 		case last:
 			err = errOver
-		case sub != nil && !c.tooSlow(sub):
+		case sub != nil && !c.tooSlow(sub) && c.pay():
 			if err = c.page(sub); c.isClosing() {
 				err = nil // there are last words to be said
 			}
@@ -284,6 +284,28 @@ func (c *conn) write(rest []byte) {
 	if !errors.Is(err, errOver) {
 		_ = c.socket.Close() // the reader learns of it
 	}
+}
+
+// unpaid is how long who has used up a quota waits at most until the queue is looked
+// at again: history waits for the quota, news don't.
+const unpaid = 50 * time.Millisecond
+
+// pay pays for a page of history. It waits for a moment when that can't be.
+func (c *conn) pay() bool {
+	if c.quota == nil {
+		return true
+	}
+	_, _, wait := c.quota.take(time.Now(), 1)
+	if wait <= 0 {
+		return true
+	}
+	timer := time.NewTimer(min(wait, unpaid))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx.Done():
+	}
+	return false
 }
 
 func (c *conn) takeAll() (batch []item, last bool) {

@@ -108,10 +108,14 @@ func (c *conn) do(req client.Request) error {
 	case "hello", "ping":
 		c.reply(client.Reply{Type: "ok", ID: req.ID})
 		return nil
-	case "sub":
+	case "sub", "mod":
+		if err := c.quota.charge(1); err != nil {
+			return err
+		}
+		if req.Type == "mod" {
+			return c.modify(req)
+		}
 		return c.subscribe(req)
-	case "mod":
-		return c.modify(req)
 	case "unsub":
 		return c.unsubscribe(req)
 	case "pub":

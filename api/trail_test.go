@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -40,73 +41,111 @@ func (v countedView) Events(q index.EventQuery) ([]*index.Event, error) {
 }
 
 // TestLongHistory: a long history of an address is told whole by every way to read
-// it, whether nearly all of the log is of the address or little, and its pages
-// don't look the address up each time.
+// it, from the start and from its last third on, where it is shorter to read the log
+// through; and its pages don't look the address up each time.
 func TestLongHistory(t *testing.T) {
 	w := newWorld(t)
 	w.mine()
-	const messages = 3150 // 1 sends them; two of three go to 2
+	const messages = 2060 // each is seen, then confirmed
 	var all []*index.Transaction
 	for i := range messages {
-		all = append(all, w.send(1, byte(2+i%3/2), fmt.Sprint("m", i)))
+		all = append(all, w.send(1, 2, fmt.Sprint("m", i)))
 	}
-	for some := range slices.Chunk(all, 21) {
+	for some := range slices.Chunk(all, 40) {
 		w.seen(some...)
 	}
-	for some := range slices.Chunk(all, 1000) {
-		w.mine(some...)
-	}
+	w.mine(all...)
 	c := &counting{Index: w.store}
 	s := w.serve(func(cfg *api.Config) { cfg.Index = c })
-	for _, of := range []struct {
-		name   string
-		n      byte
-		events int
-		looks  int64 // 4,096 events are found at once, or 20,480 read through
-	}{
-		{"who sent all", 1, 2 * messages, 2},
-		{"two of three", 2, 2 * messages * 2 / 3, 2},
-		{"nobody", 9, 0, 1},
-	} {
-		f := client.Filter{Address: []string{address(of.n)}}
-		want := []string{}
-		for e, err := range s.client.AllEvents(t.Context(), nil, "") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if e.Message != nil && (of.n == 1 || slices.Contains(e.Message.Recipients, address(of.n))) {
-				want = append(want, e.Cursor)
-			}
+	var whole []string
+	for e, err := range s.client.AllEvents(t.Context(), nil, "") {
+		if err != nil {
+			t.Fatal(err)
 		}
-		equal(t, of.name+": events", len(want), of.events)
+		if e.Message != nil {
+			whole = append(whole, e.Cursor)
+		}
+	}
+	equal(t, "events", len(whole), 2*messages)
+	third := len(whole) * 2 / 3
+	f := client.Filter{Address: []string{address(2)}}
+	for _, of := range []struct {
+		name  string
+		after string
+		want  []string
+		looks int64 // 4,096 events are found at once, or 20,480 read through
+	}{
+		{"all", "", whole, 2},
+		{"the last third", whole[third-1], whole[third:], 1},
+	} {
+		options := client.SubscribeOptions{Cursor: of.after}
+		if of.after == "" {
+			options.From = "start"
+		}
 		for _, way := range []struct {
 			name   string
 			most   int64
-			events func(yield func(client.Event, error) bool)
+			events iter.Seq2[client.Event, error]
 		}{
-			{"WebSocket", of.looks, s.client.Subscribe(t.Context(), []client.Filter{f}, client.SubscribeOptions{From: "start", Limit: max(1, of.events)})},
-			{"SSE", of.looks, s.client.Follow(t.Context(), &f, client.SubscribeOptions{From: "start"})},
-			{"pages", of.looks * int64(1+of.events/1000), s.client.AllEvents(t.Context(), &f, "")},
+			{"WebSocket", of.looks, s.client.Subscribe(t.Context(), []client.Filter{f}, options)},
+			{"SSE", of.looks, s.client.Follow(t.Context(), &f, options)},
+			{"pages", int64(1 + len(of.want)/500), s.client.AllEvents(t.Context(), &f, of.after)},
 		} {
-			if of.events == 0 && way.name != "pages" {
-				continue // they would go on
-			}
 			before := c.looks.Load()
-			got := []string{}
+			var got []string
 			for e, err := range way.events {
 				if err != nil {
 					t.Fatalf("%s, %s: %v", of.name, way.name, err)
 				}
-				if got = append(got, e.Cursor); len(got) == of.events {
+				if got = append(got, e.Cursor); len(got) == len(of.want) {
 					break
 				}
 			}
-			if !slices.Equal(got, want) {
-				t.Errorf("%s, %s: got %d events, want %d, or others", of.name, way.name, len(got), len(want))
+			if !slices.Equal(got, of.want) {
+				t.Errorf("%s, %s: got %d events, want %d, or others", of.name, way.name, len(got), len(of.want))
 			}
 			if n := c.looks.Load() - before; n < 1 || n > way.most {
 				t.Errorf("%s, %s: the address was looked up %d times, want 1 to %d", of.name, way.name, n, way.most)
 			}
 		}
 	}
+}
+
+// TestHistoryCosts: pages of history over a WebSocket are paid for; who has used up
+// the quota waits for more history, not for news.
+func TestHistoryCosts(t *testing.T) {
+	w := newWorld(t)
+	w.mine()
+	var all []*index.Transaction
+	for i := range 180 {
+		all = append(all, w.send(1, 2, fmt.Sprint("m", i)))
+	}
+	w.seen(all...)
+	s := w.serve(func(c *api.Config) {
+		c.LimitLoopback = true
+		c.Limits.Quota = client.Quota{Units: 9, Seconds: 36_000}
+	})
+	k := s.dial() // five units
+	k.send(sub("news", client.Filter{Address: []string{address(3)}}))
+	k.expect("ok")
+	k.expect("caught_up")
+	k.send(from("start", sub("history", client.Filter{Address: []string{address(2)}})))
+	k.expect("ok")
+	for i := range 100 { // two pages
+		if r := k.expect("event"); r.Sub != "history" || string(r.Message.Body) != fmt.Sprint("m", i) {
+			t.Fatalf("event %d: got %q of %s", i, r.Message.Body, r.Sub)
+		}
+	}
+	for _, req := range []client.Request{from("start", sub("more")), {Type: "mod", ID: "more", Sub: "news", Remove: []client.Filter{{Address: []string{address(3)}}}}} {
+		k.send(req)
+		if r := k.expect("err"); r.Code != client.CodeQuota || !r.Retryable || r.RetryAfterMS < 1000 {
+			t.Errorf("%s without a quota: got %+v, want a retryable %s", req.Type, r, client.CodeQuota)
+		}
+	}
+	w.seen(w.send(1, 3, "news"))
+	if r := k.expect("event"); r.Sub != "news" || string(r.Message.Body) != "news" {
+		t.Errorf("got %q of %s, want the news", r.Message.Body, r.Sub)
+	}
+	k.send(client.Request{Type: "unsub", ID: "u", Sub: "history"})
+	k.expect("ok")
 }
