@@ -52,10 +52,13 @@ func (w *wallet) environment(serverURL string) []string {
 		"METAIM_NETWORK=regtest", "METAIM_SERVER=" + serverURL}
 }
 
+// cacheOf keeps what commands remember with the keys, which go with the test.
+func cacheOf(home string) string { return "XDG_CACHE_HOME=" + filepath.Join(home, "cache") }
+
 // command returns a command that uses the wallet and a server.
 func (w *wallet) command(serverURL string, args ...string) *exec.Cmd {
 	cmd := metaim(w.t, args...)
-	cmd.Env = environment(w.environment(serverURL)...)
+	cmd.Env = environment(append(w.environment(serverURL), cacheOf(w.home))...)
 	return cmd
 }
 

@@ -117,7 +117,7 @@ func TestNoSecretsInLogs(t *testing.T) {
 	ask := func(s *server, token string, args ...string) (string, error) {
 		t.Helper()
 		cmd := metaim(t, args...)
-		cmd.Env = environment("METAIM_HOME="+home, "METAIM_PASSPHRASE="+secrets["the passphrase"], "METAIM_NETWORK=regtest",
+		cmd.Env = environment(cacheOf(home), "METAIM_HOME="+home, "METAIM_PASSPHRASE="+secrets["the passphrase"], "METAIM_NETWORK=regtest",
 			"METAIM_SERVER="+s.url, "METAIM_TOKEN="+token, "METAIM_NODE_RPC="+rpc(secrets["a wrong RPC password"]), "METAIM_STORE="+database.String())
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, said
@@ -176,13 +176,13 @@ func TestNoSecretsInLogs(t *testing.T) {
 		fails(s, "", args...)
 	}
 	wrong := metaim(t, "key", "export", "alice")
-	wrong.Env = environment("METAIM_HOME="+home, "METAIM_PASSPHRASE="+secrets["a wrong passphrase"], "METAIM_NETWORK=regtest")
+	wrong.Env = environment(cacheOf(home), "METAIM_HOME="+home, "METAIM_PASSPHRASE="+secrets["a wrong passphrase"], "METAIM_NETWORK=regtest")
 	wrong.Stdout, wrong.Stderr = said, said
 	if err := wrong.Run(); err == nil {
 		t.Error("a wrong passphrase: got no error, want one")
 	}
 	imported := metaim(t, "key", "import", "carol")
-	imported.Env = environment("METAIM_HOME="+home, "METAIM_PASSPHRASE="+secrets["the passphrase"], "METAIM_NETWORK=regtest")
+	imported.Env = environment(cacheOf(home), "METAIM_HOME="+home, "METAIM_PASSPHRASE="+secrets["the passphrase"], "METAIM_NETWORK=regtest")
 	imported.Stdin = strings.NewReader(secrets["the key of bob"] + "x\n")
 	imported.Stdout, imported.Stderr = said, said
 	if err := imported.Run(); err == nil {

@@ -31,7 +31,7 @@ type household struct {
 func newHousehold(t *testing.T, s *server, labels ...string) (h *household, addresses []string) {
 	t.Helper()
 	h = &household{t: t, home: filepath.Join(t.TempDir(), "home")}
-	h.env = environment("METAIM_HOME="+h.home, "METAIM_PASSPHRASE="+passphrase, "METAIM_SERVER="+s.url, "METAIM_NETWORK=regtest")
+	h.env = environment("METAIM_HOME="+h.home, "METAIM_PASSPHRASE="+passphrase, "METAIM_SERVER="+s.url, "METAIM_NETWORK=regtest", cacheOf(h.home))
 	store := &signer.Keystore{Path: filepath.Join(h.home, "keys.age"), WorkFactor: 10}
 	for _, label := range labels {
 		key := signer.NewKey()

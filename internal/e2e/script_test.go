@@ -144,7 +144,7 @@ func scriptEnvironment(ts *testscript.TestScript) []string {
 	for _, name := range []string{"METAIM_HOME", "METAIM_PASSPHRASE", "METAIM_NETWORK", "METAIM_SERVER", "METAIM_DEVNET"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
-	return env
+	return append(env, cacheOf(ts.Getenv("WORK")))
 }
 
 func digest(ts *testscript.TestScript, neg bool, args []string) {
