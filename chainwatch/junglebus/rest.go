@@ -51,7 +51,10 @@ func explained(err error) error {
 // transaction gets a transaction that was told of without its bytes.
 func (s *Source) transaction(ctx context.Context, txid frame.Hash) ([]byte, error) {
 	t, err := s.service().Transaction(ctx, txid, 3*int64(s.cfg.MaxTx)+1<<20)
-	return t.Raw, err
+	if err != nil {
+		return nil, fmt.Errorf("transaction %s: %w", txid, err)
+	}
+	return t.Raw, nil
 }
 
 // proof gets the Merkle path of a transaction.

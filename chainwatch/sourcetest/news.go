@@ -57,6 +57,9 @@ func receive(t testing.TB, s chainwatch.Source, want []byte) {
 // transactions must come within a second; on a machine that does other things,
 // one of three.
 func (h *Harness) transactions(t *testing.T, s chainwatch.Source) {
+	if h.Live.Silent {
+		t.Skip("this source delivers no transactions")
+	}
 	var took []time.Duration
 	var all [][]byte
 	for range 3 {
@@ -155,5 +158,7 @@ func (h *Harness) restart(t *testing.T, s chainwatch.Source) {
 	ask(t, s, h.locator(0), tip)
 	mined := h.Live.Mine(t, 1)
 	ask(t, s, []frame.Hash{tip[len(tip)-1]}, mined)
-	receive(t, s, h.Live.Pay(t))
+	if !h.Live.Silent {
+		receive(t, s, h.Live.Pay(t))
+	}
 }

@@ -42,6 +42,8 @@ type Live struct {
 	Restart func(t testing.TB, meanwhile func())
 	// Redelivers says that RequestMempool has transactions delivered again.
 	Redelivers bool
+	// Silent says that the source delivers no transactions, and says so in its docs.
+	Silent bool
 }
 
 // Run runs all tests that apply.

@@ -59,6 +59,9 @@ func (d *doctor) source(ctx context.Context) {
 		}
 		return
 	}
+	if path := wocKeyFileSetting.value(nil, d.program); path != "" && strings.HasPrefix(spec, "whatsonchain:") {
+		d.private("node", path)
+	}
 	params := chainwatch.ParamsOf(d.network)
 	var source chainwatch.Source
 	if s.local != nil {

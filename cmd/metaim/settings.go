@@ -44,7 +44,7 @@ func settings() []setting {
 	all := []setting{networkSetting, serverSetting, homeSetting, passphraseSetting, passphraseFileSetting, tokenSetting, tokenFileSetting, devnetSetting,
 		storeSetting, listenSetting, sourceSetting, zmqSetting, peerSetting, rpcSetting, nodeDirectory, logSetting, originSetting, pprofSetting}
 	all = append(all, guardSettings...)
-	return slices.Concat(all, watchSettings, submitSettings)
+	return slices.Concat(all, sourceSettings, watchSettings, submitSettings)
 }
 
 // asSetting marks a flag as one of a setting: other flags may have the same name.

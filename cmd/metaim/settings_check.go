@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/metaim/metaim/api/client"
@@ -64,9 +65,9 @@ func checkStore(s string) error {
 }
 
 func checkSource(s string) error {
-	kind, rest, ok := strings.Cut(s, ":")
-	if ok && rest != "" && (kind == "blocks" || kind == "p2p" || kind == "rpc" || kind == "junglebus") {
-		return nil
+	kind, _, err := cutSource(s)
+	if err == nil && !slices.Contains([]string{"blocks", "p2p", "rpc", "junglebus", "whatsonchain"}, kind) {
+		err = usagef("source %q is none of %s", withoutPassword(s), sourceForms)
 	}
-	return usagef("source %q is none of %s", withoutPassword(s), sourceForms)
+	return err
 }

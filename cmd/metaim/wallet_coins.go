@@ -14,6 +14,7 @@ import (
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/safetext"
 	"github.com/metaim/metaim/signer"
+	"github.com/metaim/metaim/signer/junglebus"
 	"github.com/metaim/metaim/signer/whatsonchain"
 	"github.com/spf13/cobra"
 )
@@ -183,18 +184,9 @@ func (p *program) printCoins(coins []listedCoin, asJSON, compare bool) error {
 	return t.print()
 }
 
-// A scanned is what `wallet scan --json` prints of a transaction.
-type scanned struct {
-	TxID     string `json:"txid"`
-	Coins    int    `json:"coins"`    // outputs that pay the keys
-	Satoshis uint64 `json:"satoshis"` // in them
-	Added    bool   `json:"added"`
-	Reason   string `json:"reason,omitempty"` // why not
-}
-
 func newWalletScan(p *program) *cobra.Command {
 	var asJSON bool
-	var woc string
+	var woc, jungle string
 	c := &cobra.Command{
 		Use:   "scan [LABEL]",
 		Short: "Bring in the coins that the server knows and the wallet doesn't",
@@ -208,12 +200,22 @@ transaction without a message, is the server's word.
 With --woc no server is asked but WhatsOnChain, which knows payments without a
 message too, and learns the addresses. Again each transaction is checked to be the
 one that is named, and the rest is the service's word. It allows three questions a
-second.`,
-		Example: "  metaim wallet scan\n  metaim wallet scan alice --json\n  metaim wallet scan --woc",
+second.
+
+With --junglebus a JungleBus service is asked instead, at the address that follows,
+without a subscription. It tells which transactions concern the addresses: all of
+them are read, 10,000 for an address at most, and what none of them spends is a coin.
+Coins that the wallet has and one of them spends are taken off. Again each
+transaction is checked to be the one that is named; that it is in a block, and that
+none is left out, is the service's word.`,
+		Example: "  metaim wallet scan\n  metaim wallet scan alice --json\n  metaim wallet scan --woc\n  metaim wallet scan --junglebus",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if woc != "" {
+			switch {
+			case woc != "":
 				return scanWOC(cmd, p, args, woc, asJSON)
+			case jungle != "":
+				return scanJungleBus(cmd, p, args, jungle, asJSON)
 			}
 			u, err := connect(cmd, p)
 			if err != nil {
@@ -227,88 +229,16 @@ second.`,
 			if err != nil {
 				return err
 			}
-			return u.ring.bringIn(cmd.Context(), there, "the server", u.raw, asJSON)
+			return u.ring.bringIn(cmd.Context(), there, knower{name: "the server", raw: u.raw}, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	c.Flags().StringVar(&woc, "woc", "", "ask WhatsOnChain instead of the server; =URL: at another address")
 	c.Flags().Lookup("woc").NoOptDefVal = whatsonchain.DefaultURL
+	c.Flags().StringVar(&jungle, "junglebus", "", "ask a JungleBus service instead of the server; =URL: at another address")
+	c.Flags().Lookup("junglebus").NoOptDefVal = junglebus.DefaultURL
+	c.MarkFlagsMutuallyExclusive("woc", "junglebus")
 	return c
-}
-
-// bringIn brings those of the coins into the wallet that it doesn't know. who knows
-// them, and raw gets a transaction and checks that it is the one that is named.
-func (k *keyring) bringIn(ctx context.Context, there []listedCoin, who string,
-	raw func(ctx context.Context, id string) ([]byte, error), asJSON bool) error {
-	entries, err := k.unlock()
-	if err != nil {
-		return err
-	}
-	wallet, err := k.wallet(ctx, entries)
-	if err != nil {
-		return err
-	}
-	s := scanner{program: k.program, who: who, raw: raw, wallet: wallet, asJSON: asJSON, bar: newProgress(k.program, "transactions")}
-	return errors.Join(s.run(ctx, there), wallet.Close())
-}
-
-// A scanner brings transactions that somebody else knows into a wallet.
-type scanner struct {
-	program *program
-	who     string
-	raw     func(ctx context.Context, id string) ([]byte, error)
-	wallet  *signer.Wallet
-	asJSON  bool
-	bar     *progress
-	failed  int
-}
-
-func (s *scanner) run(ctx context.Context, there []listedCoin) error {
-	var ids []string
-	met := map[string]bool{}
-	for _, c := range there {
-		if !met[c.TxID] {
-			met[c.TxID] = true
-			ids = append(ids, c.TxID)
-		}
-	}
-	added := 0
-	for i, id := range ids {
-		s.bar.draw(int64(i), int64(len(ids)))
-		r, err := s.bring(ctx, id)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			s.failed++
-			r = scanned{TxID: safetext.Line(id), Reason: safetext.Line(err.Error())}
-		} else if !r.Added {
-			continue // the wallet knew it
-		} else {
-			added++
-		}
-		if err := s.print(r); err != nil {
-			return err
-		}
-	}
-	s.bar.end()
-	switch {
-	case s.failed > 0:
-		return fmt.Errorf("%d of the %d transactions couldn't be brought in", s.failed, len(ids))
-	case added == 0:
-		fmt.Fprintln(s.program.err, "metaim: the wallet knows all coins that "+s.who+" knows")
-	}
-	return nil
-}
-
-// bring asks for one transaction and shows it to the wallet.
-func (s *scanner) bring(ctx context.Context, id string) (scanned, error) {
-	raw, err := s.raw(ctx, id)
-	if err != nil {
-		return scanned{}, err
-	}
-	a, err := s.wallet.Add(raw)
-	return scanned{TxID: id, Coins: a.Coins, Satoshis: a.Satoshis, Added: a.New}, err
 }
 
 // raw gets a transaction out of the proof of a message that it carries.
@@ -337,16 +267,4 @@ func (u *person) raw(ctx context.Context, id string) ([]byte, error) {
 		return nil, errors.New("what the server gave isn't that transaction")
 	}
 	return raw, nil
-}
-
-func (s *scanner) print(r scanned) error {
-	if s.asJSON {
-		return json.NewEncoder(s.program.out).Encode(r)
-	}
-	if r.Reason != "" {
-		_, err := fmt.Fprintf(s.program.out, "left out %s: %s\n", r.TxID, r.Reason)
-		return err
-	}
-	_, err := fmt.Fprintf(s.program.out, "received %d satoshis in %s\n", r.Satoshis, r.TxID)
-	return err
 }

@@ -33,7 +33,7 @@ func scanWOC(cmd *cobra.Command, p *program, args []string, address string, asJS
 	if err != nil {
 		return err
 	}
-	return ring.bringIn(cmd.Context(), there, "WhatsOnChain", finder.raw, asJSON)
+	return ring.bringIn(cmd.Context(), there, knower{name: "WhatsOnChain", raw: finder.raw}, asJSON)
 }
 
 // A wocFinder asks for the transactions that coins are in, many at a time.

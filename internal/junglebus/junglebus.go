@@ -155,10 +155,8 @@ type Transaction struct {
 // Transaction gets a transaction in an answer of at most so many bytes. Nothing of
 // it is checked.
 func (s *Service) Transaction(ctx context.Context, txid frame.Hash, most int64) (t Transaction, err error) {
-	if err := s.AskJSON(ctx, "/transaction/get/"+txid.String(), most, &t); err != nil {
-		return t, fmt.Errorf("transaction %s: %w", txid, err)
-	}
-	return t, nil
+	err = s.AskJSON(ctx, "/transaction/get/"+txid.String(), most, &t)
+	return t, err
 }
 
 // Because gives the reason of a context that has ended, else the error.

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/metaim/metaim/improtocol/frame"
+	"github.com/metaim/metaim/internal/woc"
 )
 
 // recorded are answers as the service's documentation and the tests of
@@ -28,12 +27,11 @@ func client(t *testing.T, network frame.Network, h http.HandlerFunc) *Client {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	c, err := New(s.URL+"/v1/bsv/", network)
+	c, err := woc.New(woc.Config{URL: s.URL + "/v1/bsv/", Network: network, PerSecond: 1e6, Backoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.limiter, c.backoff = rate.NewLimiter(rate.Inf, 1), time.Millisecond
-	return c
+	return &Client{c}
 }
 
 func TestUnspent(t *testing.T) {
@@ -120,9 +118,10 @@ func TestTransactions(t *testing.T) {
 	}
 }
 
-// TestTooOften: a service that refuses is asked again, not for ever; the limit of
-// three questions a second is set.
+// TestTooOften: a service that refuses is asked again, not for ever. That it is asked
+// three times a second at most is shown in internal/woc.
 func TestTooOften(t *testing.T) {
+	const tries = 5
 	for refusals, ok := range map[int64]bool{tries - 1: true, 100: false} {
 		var asked atomic.Int64
 		c := client(t, frame.Main, func(w http.ResponseWriter, _ *http.Request) {
@@ -140,7 +139,7 @@ func TestTooOften(t *testing.T) {
 		}
 	}
 	c, err := New("", frame.Main)
-	if err != nil || c.limiter.Limit() != 3 || c.limiter.Burst() != 1 || c.base != "https://api.whatsonchain.com/v1/bsv/main" {
+	if err != nil || c.woc.URL() != "https://api.whatsonchain.com/v1/bsv/main" {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	for _, address := range []string{"host", "ftp://host", "https://user:secret@host", "https://host?key=secret"} {
