@@ -24,7 +24,11 @@ func scanWOC(cmd *cobra.Command, p *program, args []string, address string, asJS
 	if err != nil {
 		return err
 	}
-	client, err := whatsonchain.New(address, ring.network)
+	key, err := wocKey(p)
+	if err != nil {
+		return err
+	}
+	client, err := whatsonchain.New(address, ring.network, key)
 	if err != nil {
 		return usageError{err}
 	}

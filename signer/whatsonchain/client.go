@@ -52,9 +52,10 @@ type Coin struct {
 type Client struct{ woc *woc.Client }
 
 // New returns a client. An empty address stands for [DefaultURL]; regtest, which
-// the service doesn't know, is asked for as testnet, for stand-ins.
-func New(address string, network frame.Network) (*Client, error) {
-	c, err := woc.New(woc.Config{URL: address, Network: network})
+// the service doesn't know, is asked for as testnet, for stand-ins. A key that is given
+// is the one that the service knows us by.
+func New(address string, network frame.Network, key string) (*Client, error) {
+	c, err := woc.New(woc.Config{URL: address, Network: network, Key: key})
 	if err != nil {
 		return nil, err
 	}

@@ -138,12 +138,12 @@ func TestTooOften(t *testing.T) {
 			t.Errorf("%d refusals: got %v after %d questions, want success %v", refusals, err, asked.Load(), ok)
 		}
 	}
-	c, err := New("", frame.Main)
+	c, err := New("", frame.Main, "")
 	if err != nil || c.woc.URL() != "https://api.whatsonchain.com/v1/bsv/main" {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	for _, address := range []string{"host", "ftp://host", "https://user:secret@host", "https://host?key=secret"} {
-		if _, err := New(address, frame.Main); err == nil || strings.Contains(err.Error(), "secret") {
+		if _, err := New(address, frame.Main, ""); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want an error without it", address, err)
 		}
 	}
