@@ -224,17 +224,12 @@ func newSender(ctx context.Context, node *devnet.Node, url string) (*sender, err
 	return n, err
 }
 
-// send sends a message so often, until ctx ends or one is refused.
+// send sends a message so often, until ctx ends or one is refused. What couldn't be
+// sent in its time, while the node took up a block, is sent as soon as it can be.
 func (n *sender) send(ctx context.Context, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if len(n.signed) == 0 {
+	for due := time.Now(); len(n.signed) > 0; due = due.Add(every) {
+		rest(ctx, time.Until(due))
+		if ctx.Err() != nil {
 			return
 		}
 		if n.fault = n.one(n.signed[0]); n.fault != nil {
