@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 )
@@ -62,7 +63,7 @@ func (s *Source) Block(ctx context.Context, _ frame.Hash) (io.ReadCloser, error)
 // Selection implements [chainwatch.Selector]. It fails with ErrReplaced when the
 // service has another block at this height.
 func (s *Source) Selection(ctx context.Context, hash frame.Hash) (*chainwatch.Selection, error) {
-	if err := s.dropped(); err != nil {
+	if err := s.trust.Dropped(); err != nil {
 		return nil, err
 	}
 	k, err := s.whole(ctx, hash)
@@ -86,7 +87,7 @@ func (s *Source) Selection(ctx context.Context, hash frame.Hash) (*chainwatch.Se
 	if err == nil || !errors.Is(err, ErrReplaced) {
 		err = errors.Join(s.stillThere(ctx, k.height, hash), err)
 	}
-	var lie *LieError
+	var lie *service.LieError
 	if errors.Is(err, ErrReplaced) && errors.As(err, &lie) {
 		err = ErrReplaced // the proof is that of another block
 	}
@@ -133,7 +134,7 @@ func (s *Source) prove(ctx context.Context, t *told, block frame.Hash, k *known)
 		}
 	}
 	if frame.HashOf(p.Raw) != txid {
-		return p, &LieError{s.name, fmt.Sprintf("what it gives as transaction %s is another one", txid)}
+		return p, s.trust.Lied("what it gives as transaction %s is another one", txid)
 	}
 	root := k.header.MerkleRoot()
 	if p.Index, p.Path, err = readPath(t.merkle, txid); err == nil && index.FoldPath(txid, p.Index, p.Path) == root {
@@ -143,7 +144,7 @@ func (s *Source) prove(ctx context.Context, t *told, block frame.Hash, k *known)
 		return p, err
 	}
 	if index.FoldPath(txid, p.Index, p.Path) != root {
-		return p, &LieError{s.name, fmt.Sprintf("it says that transaction %s is in block %d, and the Merkle path doesn't lead to the block's root", txid, k.height)}
+		return p, s.trust.Lied("it says that transaction %s is in block %d, and the Merkle path doesn't lead to the block's root", txid, k.height)
 	}
 	return p, nil
 }

@@ -2,14 +2,12 @@ package junglebus
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/metaim/metaim/chainwatch"
-	"github.com/metaim/metaim/improtocol/frame"
 	rest "github.com/metaim/metaim/internal/junglebus"
 )
 
@@ -37,25 +35,6 @@ var (
 	errTooLong  = rest.ErrTooLong
 	errAnswer   = rest.ErrAnswer
 )
-
-// A LieError says that the service gave what can't be true.
-type LieError struct {
-	Service string // its URL
-	What    string // a sentence without a full stop
-}
-
-func (e *LieError) Error() string { return fmt.Sprintf("service %s: %s", e.Service, e.What) }
-
-// A NetworkError says that the service is of another network.
-type NetworkError struct {
-	Service string
-	Got     string // hash of its genesis block, as it is told
-	Want    frame.Network
-}
-
-func (e *NetworkError) Error() string {
-	return fmt.Sprintf("service %s has genesis block %q, which isn't that of network %s", e.Service, e.Got, e.Want)
-}
 
 // withDefaults checks a configuration and takes its URL apart.
 func (c Config) withDefaults() (_ Config, base *url.URL, subscription string, err error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/simchain"
 )
@@ -83,7 +84,7 @@ func everything(ctx context.Context, s *Source) (headers, transactions int, err 
 // TestFaults: whatever a service does, nothing untrue gets through, what is wrong
 // is said, and when it is over all goes on. A service that lies is dropped.
 func TestFaults(t *testing.T) {
-	var lie *LieError
+	var lie *service.LieError
 	isLie := func(err error) bool { return errors.As(err, &lie) }
 	tests := []struct {
 		name  string
@@ -130,9 +131,7 @@ func TestFaults(t *testing.T) {
 				if _, again := s.Headers(t.Context(), []frame.Hash{s.genesis}); again == nil || !strings.Contains(trouble, s.name) || !strings.Contains(trouble, "dropped") {
 					t.Errorf("after a lie: got %v, trouble %q, want the service dropped and named", again, trouble)
 				}
-				s.mu.Lock()
-				s.until = time.Time{} // the time is over
-				s.mu.Unlock()
+				s.trust.Forgive()
 			}
 			if headers, transactions, err := everything(t.Context(), s); headers != 5 || transactions != 15 || err != nil {
 				t.Errorf("afterwards: got %d headers, %d transactions, %v, want 5 and 15", headers, transactions, err)
@@ -298,9 +297,9 @@ func TestNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var network *NetworkError
+	var network *service.NetworkError
 	if err := s.Run(t.Context()); !errors.As(err, &network) {
-		t.Errorf("got %v, want a *NetworkError", err)
+		t.Errorf("got %v, want a *service.NetworkError", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 )
 
@@ -29,8 +30,8 @@ type toldHeader struct {
 }
 
 // after puts the header together, given the block before. It fails with a
-// *LieError when it hasn't the hash that it is said to have.
-func (t *toldHeader) after(prev frame.Hash, service string) (h chainwatch.Header, err error) {
+// *service.LieError when it hasn't the hash that it is said to have.
+func (t *toldHeader) after(prev frame.Hash, of string) (h chainwatch.Header, err error) {
 	hash, err := frame.ParseHash(t.Hash)
 	root, rootErr := frame.ParseHash(t.MerkleRoot)
 	bits, bitsErr := strconv.ParseUint(t.Bits, 16, 32)
@@ -44,7 +45,7 @@ func (t *toldHeader) after(prev frame.Hash, service string) (h chainwatch.Header
 	binary.LittleEndian.PutUint32(h[72:], uint32(bits))
 	binary.LittleEndian.PutUint32(h[76:], t.Nonce)
 	if h.Hash() != hash {
-		return h, &LieError{service, fmt.Sprintf("its header %d hasn't the hash that it is said to have, or doesn't follow the block before", t.Height)}
+		return h, &service.LieError{Service: of, What: fmt.Sprintf("its header %d hasn't the hash that it is said to have, or doesn't follow the block before", t.Height)}
 	}
 	return h, nil
 }
@@ -74,7 +75,7 @@ func (s *Source) recall(hash frame.Hash) (k known, ok bool) {
 
 // Headers implements [chainwatch.Source].
 func (s *Source) Headers(ctx context.Context, locator []frame.Hash) ([]chainwatch.Header, error) {
-	if err := s.dropped(); err != nil {
+	if err := s.trust.Dropped(); err != nil {
 		return nil, err
 	}
 	for _, from := range locator {
@@ -149,7 +150,7 @@ func (s *Source) follow(ctx context.Context, from frame.Hash, height uint32) ([]
 	var headers []chainwatch.Header
 	for _, t := range list[1:] {
 		h, err := t.after(from, s.name)
-		var lie *LieError
+		var lie *service.LieError
 		if errors.As(err, &lie) && len(headers) > 0 {
 			// The branch may have changed while the list was made: what is good goes
 			// on, and the next question begins where it ends.
@@ -160,7 +161,7 @@ func (s *Source) follow(ctx context.Context, from frame.Hash, height uint32) ([]
 		}
 		height++
 		if t.Height != height {
-			return nil, &LieError{s.name, fmt.Sprintf("it tells of height %d where %d is", t.Height, height)}
+			return nil, s.trust.Lied("it tells of height %d where %d is", t.Height, height)
 		}
 		from = h.Hash()
 		s.remember(from, known{h, height, true})

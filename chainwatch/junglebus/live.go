@@ -3,7 +3,6 @@ package junglebus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -49,8 +48,8 @@ func (s *Source) hearing(err error) {
 		s.log.Info("the service's connection for news is there again", "service", s.name)
 	}
 	if s.deaf = err; err == nil {
-		s.heard = time.Now()
-		kick(s.wake) // what was told meanwhile was missed
+		s.trust.Hear()
+		s.trust.Kick() // what was told meanwhile was missed
 	}
 }
 
@@ -94,9 +93,7 @@ func (s *Source) hear(ctx context.Context) error {
 }
 
 func (s *Source) hearOne(ctx context.Context, p publication) error {
-	s.mu.Lock()
-	s.heard = time.Now()
-	s.mu.Unlock()
+	s.trust.Hear()
 	if strings.HasSuffix(p.channel, ":mempool") {
 		return s.entered(ctx, p)
 	}
@@ -111,7 +108,7 @@ func (s *Source) hearOne(ctx context.Context, p publication) error {
 		s.mu.Unlock()
 		s.log.Info("the service tells of a reorganisation", "service", s.name, "height", c.block)
 	}
-	kick(s.wake)
+	s.trust.Kick()
 	return nil
 }
 
@@ -159,7 +156,7 @@ func (s *Source) rawOf(ctx context.Context, t *told) ([]byte, error) {
 		}
 	}
 	if frame.HashOf(raw) != txid {
-		return nil, &LieError{s.name, fmt.Sprintf("what it gives as transaction %s is another one", txid)}
+		return nil, s.trust.Lied("what it gives as transaction %s is another one", txid)
 	}
 	return raw, nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/index"
 	"github.com/metaim/metaim/proof"
@@ -35,7 +36,7 @@ func TestHeader(t *testing.T) {
 	if isNew, err := chainwatch.NewChain(main).Add(h); err != nil || !isNew {
 		t.Errorf("the chain says %v, %v, want it added", isNew, err)
 	}
-	var lie *LieError
+	var lie *service.LieError
 	for name, change := range map[string]func(*toldHeader){
 		"version": func(t *toldHeader) { t.Version++ },
 		"time":    func(t *toldHeader) { t.Time++ },
@@ -45,11 +46,11 @@ func TestHeader(t *testing.T) {
 		"hash":    func(t *toldHeader) { t.Hash = t.MerkleRoot },
 	} {
 		if _, err := read(change, main.Genesis.Hash()); !errors.As(err, &lie) {
-			t.Errorf("another %s: got %v, want a *LieError", name, err)
+			t.Errorf("another %s: got %v, want a *service.LieError", name, err)
 		}
 	}
 	if _, err := read(func(*toldHeader) {}, frame.Hash{1}); !errors.As(err, &lie) {
-		t.Errorf("after another block: got %v, want a *LieError", err)
+		t.Errorf("after another block: got %v, want a *service.LieError", err)
 	}
 	for _, bad := range []func(*toldHeader){
 		func(t *toldHeader) { t.Bits = "x" }, func(t *toldHeader) { t.Bits = "1d00ffff0" }, func(t *toldHeader) { t.Hash = "" }, func(t *toldHeader) { t.MerkleRoot = "00" },

@@ -33,12 +33,12 @@ type toldBlock struct {
 }
 
 // Block implements [chainwatch.Source]. It fails with ErrNotFound, and reading with
-// ErrTooLarge beyond Config.MaxBlock, or with a *LieError.
+// ErrTooLarge beyond Config.MaxBlock, or with a *service.LieError.
 func (s *Source) Block(ctx context.Context, hash frame.Hash) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := s.dropped(); err != nil {
+	if err := s.trust.Dropped(); err != nil {
 		return nil, err
 	}
 	b, err := s.open(ctx, hash)
@@ -61,7 +61,7 @@ func (s *Source) open(ctx context.Context, hash frame.Hash) (*blockReader, error
 		return nil, err
 	}
 	if header.Hash() != hash {
-		return nil, s.lied("asked for block %s it gives another one", hash)
+		return nil, s.trust.Lied("asked for block %s it gives another one", hash)
 	}
 	ids, err := readIDs(t.IDs)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Source) open(ctx context.Context, hash frame.Hash) (*blockReader, error
 	}
 	count := max(t.Count, t.Number)
 	if len(ids) == 0 || uint64(len(ids)) > count || count > math.MaxUint32 {
-		return nil, s.lied("of block %s it counts %d transactions and lists %d", hash, count, len(ids))
+		return nil, s.trust.Lied("of block %s it counts %d transactions and lists %d", hash, count, len(ids))
 	}
 	b := &blockReader{source: s, hash: hash, count: count, ids: ids, listed: uint64(len(ids)), left: s.cfg.MaxBlock,
 		ready: [][]byte{appendCount(header[:], count)}}
@@ -133,7 +133,7 @@ func (b *blockReader) OmitChecksum() {}
 // Refuse is told by the judge when this isn't the block that the header promises:
 // then the list was wrong, as each transaction has its id.
 func (b *blockReader) Refuse() {
-	b.source.drop(b.source.lied("what it gives as block %s isn't that block", b.hash))
+	b.source.drop(b.source.trust.Lied("what it gives as block %s isn't that block", b.hash))
 }
 
 // Read implements io.Reader.
@@ -225,7 +225,7 @@ func (b *blockReader) firstPage() error {
 		ids = slices.Concat(short, ids)
 		b.listed += uint64(len(short))
 		if b.listed > b.count {
-			return b.source.lied("of block %s it counts %d transactions and lists more", b.hash, b.count)
+			return b.source.trust.Lied("of block %s it counts %d transactions and lists more", b.hash, b.count)
 		}
 	}
 	b.ids = ids
@@ -248,7 +248,7 @@ func (b *blockReader) nextPage() ([]frame.Hash, error) {
 		return nil, fmt.Errorf("page %d of its transactions: %w", b.page, err)
 	}
 	if b.listed += uint64(len(ids)); b.listed > b.count {
-		return nil, b.source.lied("of block %s it counts %d transactions and lists more", b.hash, b.count)
+		return nil, b.source.trust.Lied("of block %s it counts %d transactions and lists more", b.hash, b.count)
 	}
 	return ids, nil
 }
@@ -275,7 +275,7 @@ func (s *Source) batch(ctx context.Context, ids []frame.Hash) ([][]byte, error) 
 		list[i] = raw
 	}
 	if errors.Is(err, woc.ErrNotIt) {
-		err = s.lied("%v", err)
+		err = s.trust.Lied("%v", err)
 	}
 	return list, err
 }

@@ -40,25 +40,6 @@ var (
 	errReplaced = errors.New("the service has another block at this height")
 )
 
-// A LieError says that the service gave what can't be true.
-type LieError struct {
-	Service string // its URL
-	What    string // a sentence without a full stop
-}
-
-func (e *LieError) Error() string { return fmt.Sprintf("service %s: %s", e.Service, e.What) }
-
-// A NetworkError says that the service is of another network.
-type NetworkError struct {
-	Service string
-	Got     string // as the service calls it
-	Want    frame.Network
-}
-
-func (e *NetworkError) Error() string {
-	return fmt.Sprintf("service %s is of network %q, not of network %s", e.Service, e.Got, e.Want)
-}
-
 func (c Config) withDefaults() (Config, error) {
 	if c.Params == nil {
 		return c, errors.New("the service's network isn't given")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/simchain"
 	"github.com/metaim/metaim/internal/woc"
@@ -72,7 +73,7 @@ func TestFaults(t *testing.T) {
 	says := func(text string) func(error) bool {
 		return func(err error) bool { return strings.Contains(err.Error(), text) }
 	}
-	var lie *LieError
+	var lie *service.LieError
 	isLie := func(err error) bool { return errors.As(err, &lie) }
 	tests := []struct {
 		name  string
@@ -135,19 +136,12 @@ func TestFaults(t *testing.T) {
 			if _, again := s.Headers(t.Context(), []frame.Hash{s.genesis}); tt.lies && (again == nil || f.count("all") != before) {
 				t.Errorf("after a lie: got %v and %d questions, want a refusal and none", again, f.count("all")-before)
 			}
-			s.forgive()
+			s.trust.Forgive()
 			if headers, transactions, err := everything(t.Context(), s); headers != fiveBlocks || transactions != fiveTransactions || err != nil {
 				t.Errorf("afterwards: got %d headers, %d transactions, %v, want %d and %d", headers, transactions, err, fiveBlocks, fiveTransactions)
 			}
 		})
 	}
-}
-
-// forgive ends the time for which a service is dropped.
-func (s *Source) forgive() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.until = time.Time{}
 }
 
 // TestBroken: answers that break off in the middle of a block are asked for again,
@@ -279,9 +273,9 @@ func TestNetwork(t *testing.T) {
 	f := newFake(t, five())
 	f.set(func(x *faults) { x.otherNet = true })
 	s := open(t, f)
-	var network *NetworkError
-	if err := s.Run(t.Context()); !errors.As(err, &network) || network.Got != "stn" {
-		t.Errorf("got %v, want a *NetworkError", err)
+	var network *service.NetworkError
+	if err := s.Run(t.Context()); !errors.As(err, &network) || network.Got != `chain "stn"` {
+		t.Errorf("got %v, want a *service.NetworkError", err)
 	}
 	f.set(func(x *faults) { *x = faults{} })
 	s, err := New(Config{Params: chainwatch.ParamsOf(frame.Test), URL: f.url, PerSecond: 1e6, Backoff: time.Millisecond})
@@ -313,7 +307,10 @@ func TestKey(t *testing.T) {
 	f.mu.Unlock()
 	f.set(func(x *faults) { x.down = true })
 	_, err = s.Headers(t.Context(), []frame.Hash{s.genesis})
-	s.looked(err)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	// The look fails, and ends what watches.
+	_ = s.trust.Watch(ctx, time.Hour, func(ctx context.Context) error { defer time.AfterFunc(time.Millisecond, stop); return s.lookAtTip(ctx) })
 	if text := err.Error() + s.Status().Trouble; strings.Contains(text, "topsecret") || !strings.Contains(text, "502") {
 		t.Errorf("got %q, want the status and no key", text)
 	}

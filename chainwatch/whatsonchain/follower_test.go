@@ -124,7 +124,7 @@ func TestFollower(t *testing.T) {
 			t.Errorf("%s: the index is said to be at the tip", lie.name)
 		}
 		f.set(func(x *faults) { *x = faults{} })
-		s.forgive()
+		s.trust.Forgive()
 		check("after "+lie.name, 127+i)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/woc"
 )
@@ -36,7 +37,7 @@ type toldHeader struct {
 	Prev       string `json:"previousblockhash"` // empty in the genesis block
 }
 
-// header puts the header together. It fails with a *LieError when it hasn't the
+// header puts the header together. It fails with a *service.LieError when it hasn't the
 // hash that it is said to have.
 func (s *Source) header(t *toldHeader) (h chainwatch.Header, err error) {
 	hash, err := frame.ParseHash(t.Hash)
@@ -58,7 +59,7 @@ func (s *Source) header(t *toldHeader) (h chainwatch.Header, err error) {
 	binary.LittleEndian.PutUint32(h[72:], uint32(bits))
 	binary.LittleEndian.PutUint32(h[76:], uint32(t.Nonce))
 	if h.Hash() != hash {
-		return h, s.lied("its header %d hasn't the hash that it is said to have", t.Height)
+		return h, s.trust.Lied("its header %d hasn't the hash that it is said to have", t.Height)
 	}
 	return h, nil
 }
@@ -68,7 +69,7 @@ func (s *Source) Headers(ctx context.Context, locator []frame.Hash) ([]chainwatc
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := s.dropped(); err != nil {
+	if err := s.trust.Dropped(); err != nil {
 		return nil, err
 	}
 	headers, err := s.headers(ctx, locator)
@@ -119,7 +120,7 @@ func after(list []chainwatch.Header, from frame.Hash) (rest []chainwatch.Header,
 }
 
 // bulk gets headers as on the wire, oldest first, between least and most of them.
-// They follow each other, or it fails with a *LieError: they are one answer.
+// They follow each other, or it fails with a *service.LieError: they are one answer.
 func (s *Source) bulk(ctx context.Context, name string, least, most int64) ([]chainwatch.Header, error) {
 	answer, err := s.woc.Ask(ctx, http.MethodGet, "/block/headers/"+name, nil, most*chainwatch.HeaderSize)
 	if err != nil {
@@ -132,7 +133,7 @@ func (s *Source) bulk(ctx context.Context, name string, least, most int64) ([]ch
 	for i := range list {
 		list[i] = chainwatch.Header(answer[i*chainwatch.HeaderSize:])
 		if i > 0 && list[i].Prev() != list[i-1].Hash() {
-			return nil, s.lied("in one answer it gives header %s, and after it one that doesn't follow", list[i-1].Hash())
+			return nil, s.trust.Lied("in one answer it gives header %s, and after it one that doesn't follow", list[i-1].Hash())
 		}
 	}
 	return list, nil
@@ -176,7 +177,7 @@ func (s *Source) heightOf(ctx context.Context, hash frame.Hash) (int32, error) {
 	}
 	h, height, err := s.one(ctx, hash.String())
 	if err == nil && h.Hash() != hash {
-		err = s.lied("asked for header %s it gives another one", hash)
+		err = s.trust.Lied("asked for header %s it gives another one", hash)
 	}
 	if err == nil {
 		s.remember(hash, height)
@@ -217,7 +218,7 @@ func (s *Source) follow(ctx context.Context, from frame.Hash, height int32, newe
 			break
 		}
 	}
-	var lie *LieError
+	var lie *service.LieError
 	switch {
 	case errors.As(err, &lie) || err != nil && len(all) == 0:
 		return nil, err
@@ -240,7 +241,7 @@ func (s *Source) singly(ctx context.Context, from frame.Hash, height int32) (lis
 		case err != nil:
 			return nil, err
 		case told != next:
-			return nil, s.lied("it tells of height %d where %d is", told, next)
+			return nil, s.trust.Lied("it tells of height %d where %d is", told, next)
 		case h.Prev() != from && len(list) == 0:
 			return nil, errReplaced
 		case h.Prev() != from:

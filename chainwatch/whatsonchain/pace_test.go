@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 )
 
@@ -152,15 +153,15 @@ func TestDroppedFor(t *testing.T) {
 		}
 		f.set(func(x *faults) { x.unlinked = false })
 		start := time.Now()
-		for asked := d.count(); time.Since(start) < dropFor-time.Second; time.Sleep(time.Second) {
+		for asked := d.count(); time.Since(start) < service.DropFor-time.Second; time.Sleep(time.Second) {
 			if _, err := s.Headers(ctx, []frame.Hash{s.genesis}); err == nil || d.count() != asked {
 				t.Errorf("after %s: got %v and %d questions, want an error and none", time.Since(start), err, d.count()-asked)
 				break
 			}
 		}
 		<-s.Wake()
-		if took := time.Since(start); took < dropFor-time.Second || took > dropFor+20*time.Second {
-			t.Errorf("it wakes after %s, want about %s", took, dropFor)
+		if took := time.Since(start); took < service.DropFor-time.Second || took > service.DropFor+20*time.Second {
+			t.Errorf("it wakes after %s, want about %s", took, service.DropFor)
 		}
 		if list, err := s.Headers(ctx, []frame.Hash{s.genesis}); err != nil || len(list) != fiveBlocks {
 			t.Errorf("afterwards: got %d headers, %v", len(list), err)

@@ -9,9 +9,9 @@ import (
 	"math"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/metaim/metaim/chainwatch"
+	"github.com/metaim/metaim/chainwatch/service"
 	"github.com/metaim/metaim/improtocol/frame"
 	"github.com/metaim/metaim/internal/woc"
 )
@@ -20,9 +20,6 @@ var (
 	_ chainwatch.Source   = (*Source)(nil)
 	_ chainwatch.Refusing = (*Source)(nil)
 )
-
-// dropFor is how long a service is asked nothing that was caught in a lie.
-const dropFor = time.Minute
 
 // A Source follows a chain through WhatsOnChain. Its methods may be called at any
 // time and from any goroutine; Wake receives while Run runs, Transactions never.
@@ -33,17 +30,13 @@ type Source struct {
 	name    string // of the service, for people
 	genesis frame.Hash
 	txs     chan []byte
-	wake    chan struct{}
+	trust   *service.Trust
 
 	mu      sync.Mutex
 	started bool
 	met     bool // the service has answered with a tip of this network
 	tip     string
-	height  int32 // of the tip, -1 when unknown
-	heard   time.Time
-	err     error // of the last look at the tip
-	lie     error // what the service was caught in
-	until   time.Time
+	height  int32                // of the tip, -1 when unknown
 	heights map[frame.Hash]int32 // of blocks that were told of, bounded by heightsMost
 	archive archive
 }
@@ -60,11 +53,11 @@ func New(cfg Config) (*Source, error) {
 		return nil, err
 	}
 	return &Source{cfg: cfg, log: cfg.Logger, woc: client, name: client.URL(), genesis: cfg.Params.Genesis.Hash(),
-		txs: make(chan []byte), wake: make(chan struct{}, 1), height: -1, heights: map[frame.Hash]int32{}}, nil
+		txs: make(chan []byte), trust: service.NewTrust(client.URL(), cfg.Logger), height: -1, heights: map[frame.Hash]int32{}}, nil
 }
 
 // Run implements [chainwatch.Source]. It returns nil when ctx ends, and a
-// *NetworkError when the service is of another network. It can be called once.
+// *service.NetworkError when the service is of another network. It can be called once.
 func (s *Source) Run(ctx context.Context) error {
 	s.mu.Lock()
 	again := s.started
@@ -73,7 +66,7 @@ func (s *Source) Run(ctx context.Context) error {
 	if again {
 		return errors.New("the source was started before")
 	}
-	err := s.watchTip(ctx)
+	err := s.trust.Watch(ctx, s.cfg.Poll, s.lookAtTip)
 	s.woc.Close()
 	if ctx.Err() != nil {
 		return nil
@@ -85,19 +78,15 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) Transactions() <-chan []byte { return s.txs }
 
 // Wake implements [chainwatch.Source].
-func (s *Source) Wake() <-chan struct{} { return s.wake }
+func (s *Source) Wake() <-chan struct{} { return s.trust.Wake() }
 
 // Status implements [chainwatch.Source].
 func (s *Source) Status() chainwatch.Status {
+	trouble, heard := s.trust.Trouble()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := chainwatch.Status{Height: s.height, LastHeard: s.heard}
-	switch {
-	case s.lie != nil:
-		st.Trouble = "dropped for a while: " + s.lie.Error()
-	case s.err != nil:
-		st.Trouble = fmt.Sprintf("service %s: %v", s.name, s.err)
-	case s.met:
+	st := chainwatch.Status{Height: s.height, LastHeard: heard, Trouble: trouble}
+	if trouble == "" && s.met {
 		st.Connected = 1
 	}
 	st.Nodes = []chainwatch.Node{{Address: s.name, Connected: st.Connected == 1, Height: st.Height}}
@@ -107,7 +96,7 @@ func (s *Source) Status() chainwatch.Status {
 // failed passes an error on, with the service's name. A service that is caught in
 // a lie is dropped for a while.
 func (s *Source) failed(err error) error {
-	var lie *LieError
+	var lie *service.LieError
 	switch {
 	case err == nil:
 		return nil
@@ -118,73 +107,17 @@ func (s *Source) failed(err error) error {
 	return fmt.Errorf("service %s: %w", s.name, err)
 }
 
-func (s *Source) lied(format string, args ...any) *LieError {
-	return &LieError{s.name, fmt.Sprintf(format, args...)}
-}
-
 func (s *Source) drop(lie error) {
+	s.trust.Drop(lie)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lie == nil {
-		s.log.Error("the service contradicts itself or the chain: it is dropped for a while", "service", s.name, "error", lie, "for", dropFor)
-	}
-	s.lie, s.until = lie, time.Now().Add(dropFor)
 	clear(s.heights)
 	s.archive = archive{}
 }
 
 // Refused implements [chainwatch.Refusing].
 func (s *Source) Refused(_ chainwatch.Header, err error) {
-	s.drop(s.lied("it tells of a header that can't be: %v", err))
-}
-
-// dropped returns what the service was caught in, while it is dropped for that.
-func (s *Source) dropped() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lie != nil && time.Now().After(s.until) {
-		s.lie = nil
-		kick(s.wake)
-	}
-	return s.lie
-}
-
-// watchTip looks at the newest block, and wakes when it is another one or the
-// service is back.
-func (s *Source) watchTip(ctx context.Context) error {
-	tick := time.NewTicker(s.cfg.Poll)
-	defer tick.Stop()
-	for {
-		err := s.lookAtTip(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var network *NetworkError
-		if s.looked(err); errors.As(err, &network) {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// looked keeps what a look ended with.
-func (s *Source) looked(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case err == nil && s.err != nil:
-		s.log.Info("the service answers again", "service", s.name)
-		kick(s.wake)
-	case err != nil && s.err == nil:
-		s.log.Warn("the service fails", "service", s.name, "error", err)
-	}
-	if s.err = err; err == nil && s.lie == nil {
-		s.heard = time.Now()
-	}
+	s.drop(s.trust.Lied("it tells of a header that can't be: %v", err))
 }
 
 // names are those that the service has for networks.
@@ -192,9 +125,6 @@ var names = map[frame.Network]string{frame.Main: "main", frame.Test: "test", fra
 
 // lookAtTip asks once: the next look comes anyway.
 func (s *Source) lookAtTip(ctx context.Context) error {
-	if s.dropped() != nil {
-		return nil
-	}
 	answer, err := s.woc.Once(ctx, http.MethodGet, "/chain/info", nil, infoBytes)
 	if err != nil {
 		return fmt.Errorf("the newest block: %w", err)
@@ -211,22 +141,14 @@ func (s *Source) lookAtTip(ctx context.Context) error {
 		return fmt.Errorf("the newest block: %w", woc.ErrAnswer)
 	}
 	if want := names[s.cfg.Params.Network]; info.Chain != want {
-		return &NetworkError{s.name, info.Chain[:min(len(info.Chain), 64)], s.cfg.Params.Network}
+		return &service.NetworkError{Service: s.name, Got: fmt.Sprintf("chain %q", info.Chain[:min(len(info.Chain), 64)]), Want: s.cfg.Params.Network}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.met = true
 	if info.Best != s.tip {
 		s.tip, s.height = info.Best, int32(info.Blocks)
-		kick(s.wake)
+		s.trust.Kick()
 	}
 	return nil
-}
-
-// kick fills a channel with a buffer of one.
-func kick(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

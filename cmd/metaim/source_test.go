@@ -118,7 +118,7 @@ func TestDoctorWOC(t *testing.T) {
 	defer server.Close()
 	for _, tt := range []struct{ network, says string }{
 		{"main", "1 nodes are connected, and claim height 635302 on main"},
-		{"test", `is of network \"test\", not of network main`},
+		{"test", `has chain \"test\", which isn't that of network main`},
 	} {
 		network = tt.network
 		p, out, errs := testProgram(map[string]string{"XDG_CONFIG_HOME": t.TempDir(), "XDG_DATA_HOME": t.TempDir()})

@@ -19,7 +19,7 @@ var floors = []struct {
 	{"bytes", []string{"internal/handover", "improtocol/frame", "migrations", "internal/safetext"}},
 	{"rules, hashes", []string{"improtocol", "nprotocol", "chainwatch/doublesha", "bench/measure"}},
 	{"seals", []string{"improtocol/seal"}},
-	{"signs, judges", []string{"signer", "index", "api/client", "internal/noderpc", "internal/junglebus", "internal/woc"}},
+	{"signs, judges", []string{"signer", "index", "api/client", "internal/noderpc", "internal/junglebus", "internal/woc", "chainwatch/service"}},
 	{"packs", []string{"index/rows"}},
 	{"follows, stores, submits", []string{"chainwatch", "index/indextest", "index/memory", "index/postgres", "index/sqlite",
 		"signer/broadcast", "signer/whatsonchain", "signer/junglebus", "internal/testpg"}},
