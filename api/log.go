@@ -39,7 +39,7 @@ func (l *logReader) read(v *view, limit int, take func(*index.Event, []frame.Key
 		return false, err
 	}
 	q := l.match.historyQuery(t)
-	for taken, bytes, scanned := 0, 0, 0; scanned < scannedMost; {
+	for taken, bytes, scanned := 0, 0, 0; scanned < scannedMost && taken < limit && bytes < pageBytes; {
 		q.After = l.after
 		events, upto, err := l.trail.next(v, q, last)
 		if err != nil {

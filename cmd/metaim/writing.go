@@ -85,8 +85,10 @@ func (w *writing) Run(ctx context.Context) error {
 	}
 }
 
-// turn follows the chain until ctx ends, or until it is to let go: then it
-// returns who asked.
+// turn follows the chain until ctx ends, or until it is to let go: then it closes the
+// store and returns who asked. Otherwise the store stays open for service.run, which
+// closes it after the one that is read from: SQLite folds its journal into the file
+// when the last to close may write it.
 func (w *writing) turn(ctx context.Context) (answer chan error, err error) {
 	life, end := context.WithCancel(ctx)
 	defer end()
@@ -98,7 +100,10 @@ func (w *writing) turn(ctx context.Context) (answer chan error, err error) {
 		end()
 		err = <-ended
 	}
-	return answer, errors.Join(err, w.close())
+	if answer != nil {
+		err = errors.Join(err, w.close())
+	}
+	return answer, err
 }
 
 // away waits until the writing is to be taken up again, and takes it up; until

@@ -46,32 +46,46 @@ const watchman = `cat >/dev/null; while read -r pid; do kill -9 "$pid" 2>/dev/nu
 // found starts the first of a line of servers.
 func found(t *testing.T, store string, follow ...string) *dynasty {
 	t.Helper()
+	dir := t.TempDir()
+	d := newDynasty(t, dir, store, follow)
+	d.install(plainProgram(t)) // under the race detector a process takes seconds to begin
+	d.begin(append([]string{"--metrics", "127.0.0.1:0"}, follow...)...)
+	t.Cleanup(d.end)
+	return d
+}
+
+// newDynasty makes a line of servers without a first one, which keeps its files in a
+// folder.
+func newDynasty(t *testing.T, dir, store string, follow []string) *dynasty {
+	t.Helper()
 	// Whose parent has ended becomes our child, so that we learn how it ends.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	d := &dynasty{server: &server{t: t, follow: follow, store: store}, path: filepath.Join(dir, "metaim"), log: filepath.Join(dir, "log"), list: filepath.Join(dir, "pids")}
-	d.install(plainProgram(t)) // under the race detector a process takes seconds to begin
 	d.watch()
+	return d
+}
+
+// begin starts the first of a line, which has none now.
+func (d *dynasty) begin(args ...string) {
+	d.t.Helper()
 	log, err := os.Create(d.log)
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
 	defer log.Close()
-	args := []string{"serve", "--network", "regtest", "--store", store, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"}
-	cmd := exec.Command(d.path, append(args, follow...)...)
+	d.past = nil
+	cmd := exec.Command(d.path, append([]string{"serve", "--network", "regtest", "--store", d.store, "--listen", "127.0.0.1:0"}, args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = environment(), log, log // no pipe: those who come later write on
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
 	d.note(cmd.Process.Pid)
-	t.Cleanup(d.end)
 	d.url = d.awaitSaid(`(?m)^metaim: serving regtest on (http://127\.0\.0\.1:\d+)$`, 1)
 	if d.client, err = client.New(d.url); err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	return d
 }
 
 func (d *dynasty) watch() {
