@@ -7,13 +7,13 @@ import (
 	"github.com/metaim/metaim/index"
 )
 
-const (
-	// trailSeqs is how many events a trail knows beforehand, at most: 32 kB.
-	trailSeqs = 4096
-	// windowEvents is how much of the log is read through at once, at most, when
-	// looking for events of addresses: so every page ends in time.
-	windowEvents = 2048
-)
+// windowEvents is how much of the log is read through at once, at most, when
+// looking for events of addresses: so every page ends in time.
+const windowEvents = 2048
+
+// trailSeqs is how many events a trail knows beforehand, at most: 32 kB. Tests have
+// it know fewer.
+var trailSeqs = 4096
 
 // A trail leads through the log page by page. Where addresses are asked for it
 // remembers where their next events are, so that a history of n messages costs a

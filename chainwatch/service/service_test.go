@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,27 +29,28 @@ func woken(t *Trust) bool {
 // at, and is named.
 func TestDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		trust, looks := newTrust(), 0
+		trust := newTrust()
+		var looks atomic.Int32
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() {
-			ended <- trust.Watch(ctx, time.Second, func(context.Context) error { looks++; return nil })
+			ended <- trust.Watch(ctx, time.Second, func(context.Context) error { looks.Add(1); return nil })
 		}()
 		time.Sleep(10*time.Second + time.Millisecond)
-		if looks != 11 {
-			t.Errorf("got %d looks in ten seconds, want 11", looks)
+		if n := looks.Load(); n != 11 {
+			t.Errorf("got %d looks in ten seconds, want 11", n)
 		}
 		trust.Drop(trust.Lied("it said %d", 5))
 		if trouble, _ := trust.Trouble(); trouble != "dropped for a while: service https://service: it said 5" || trust.Dropped() == nil {
 			t.Errorf("after a lie: got %q, %v", trouble, trust.Dropped())
 		}
 		time.Sleep(DropFor - 2*time.Second)
-		if looks != 11 || woken(trust) {
-			t.Errorf("while it is dropped: got %d looks, want 11, and nobody woken", looks)
+		if n := looks.Load(); n != 11 || woken(trust) {
+			t.Errorf("while it is dropped: got %d looks, want 11, and nobody woken", n)
 		}
 		time.Sleep(3 * time.Second)
-		if trouble, _ := trust.Trouble(); looks == 11 || trouble != "" || trust.Dropped() != nil || !woken(trust) {
-			t.Errorf("afterwards: got %d looks, trouble %q, %v, want more, none, and somebody woken", looks, trouble, trust.Dropped())
+		if trouble, _ := trust.Trouble(); looks.Load() == 11 || trouble != "" || trust.Dropped() != nil || !woken(trust) {
+			t.Errorf("afterwards: got %d looks, trouble %q, %v, want more, none, and somebody woken", looks.Load(), trouble, trust.Dropped())
 		}
 		trust.Drop(trust.Lied("again"))
 		trust.Forgive()
