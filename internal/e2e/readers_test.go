@@ -98,7 +98,7 @@ func TestEveryReader(t *testing.T) {
 	s.awaitTip(node)
 
 	// From here on others are written, and blocks come.
-	stopMining := mineAlong(t, node, 200*time.Millisecond)
+	stopMining := mineAlong(t, node, 500*time.Millisecond)
 	defer stopMining()
 	ctx, stop := context.WithCancel(t.Context())
 	written := make(chan int)
@@ -109,7 +109,7 @@ func TestEveryReader(t *testing.T) {
 				t.Errorf("send: %v", err)
 				break
 			}
-			time.Sleep(20 * time.Millisecond) // a pace, nothing is waited for
+			time.Sleep(50 * time.Millisecond) // a pace, nothing is waited for
 		}
 		written <- n
 	}()
