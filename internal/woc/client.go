@@ -198,7 +198,8 @@ func (c *Client) AskJSON(ctx context.Context, path string, most int64, out any) 
 	return err
 }
 
-// Once waits until the service may be asked, and asks a single time.
+// Once waits until the service may be asked, and asks a single time. When that is too
+// often, nobody asks for a while.
 func (c *Client) Once(ctx context.Context, method, path string, body []byte, most int64) ([]byte, error) {
 	if err := c.turn(ctx); err != nil {
 		return nil, err
@@ -209,6 +210,10 @@ func (c *Client) Once(ctx context.Context, method, path string, body []byte, mos
 	answer, err := c.exchange(ctx, method, path, body, most)
 	if err != nil && ctx.Err() != nil && whole.Err() == nil {
 		err = fmt.Errorf("the service doesn't answer within %s", c.patience)
+	}
+	var status *StatusError
+	if errors.As(err, &status) && status.Status == http.StatusTooManyRequests {
+		c.rest(min(max(c.backoff, status.after), longestWait))
 	}
 	return answer, err
 }
