@@ -191,6 +191,10 @@ func (d *dynasty) awaitEnd(pid int) {
 		var status syscall.WaitStatus
 		got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil)
 		switch {
+		case errors.Is(err, syscall.ECHILD) && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH):
+			// It ended before the one that started it, which has waited for it.
+		case errors.Is(err, syscall.ECHILD):
+			return fmt.Sprintf("process %d, whose parent still sees people off, ends", pid)
 		case err != nil:
 			d.t.Fatalf("wait for process %d: %v", pid, err)
 		case got == 0:
